@@ -1,0 +1,1 @@
+"""The only room that composes: options, service, logs and the demo."""

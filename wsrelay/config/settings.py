@@ -1,0 +1,247 @@
+"""Every setting as a frozen value, one class per consumer. All rooms may import this; it imports none of them.
+
+Durations are seconds, sizes are bytes. `load` makes these from files and has checked every reference in them:
+a name that stands here exists.
+"""
+
+import enum
+import re
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+
+import attrs
+
+Network = IPv4Network | IPv6Network
+
+
+@attrs.frozen
+class TcpAddress:
+    """A host (name, IPv4, or IPv6 without brackets) and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@attrs.frozen
+class UnixAddress:
+    """A UNIX stream socket at an absolute path."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+@attrs.frozen
+class SystemdAddress:
+    """A listening socket that systemd passes by name (sd_listen_fds(3), FileDescriptorName=)."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"systemd:{self.name}"
+
+
+ListenAddress = TcpAddress | UnixAddress | SystemdAddress
+ServerAddress = TcpAddress | UnixAddress
+
+
+class Pump(enum.Enum):
+    """Which pump moves a tunnel's bytes."""
+
+    AUTO = "auto"
+    REACTOR = "reactor"
+
+
+class Mode(enum.Enum):
+    """What a listener understands of the bytes it gets."""
+
+    HTTP = "http"
+    """Layer 7: requests, routes, upgrades."""
+    TCP = "tcp"
+    """Layer 4: bytes, unread."""
+
+
+class WebSocketPolicy(enum.Enum):
+    """What a route does with an upgrade to WebSocket."""
+
+    ALLOW = "allow"
+    REFUSE = "refuse"
+    """An upgrade gets 403."""
+    REQUIRE = "require"
+    """Anything but an upgrade gets 426."""
+
+
+class LogFormat(enum.Enum):
+    """How an access-log line is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@attrs.frozen
+class Timeouts:
+    """Every limit of time, in seconds. The defaults are those of CONFIG.md."""
+
+    tls_handshake: float = 10.0
+    request_head: float = 10.0
+    """The whole head from its first byte, or from the accept for the first one; not each byte (slowloris)."""
+    connect: float = 5.0
+    """One upstream address."""
+    response_head: float = 30.0
+    """From the end of the request to the end of the upstream's head, an answer to an upgrade included."""
+    http_idle: float = 75.0
+    """Between two requests of one client."""
+    tunnel_idle: float = 3600.0
+    """No byte in either direction of a tunnel, or in a response body that streams; 0 = never."""
+    write_stall: float = 60.0
+    """Bytes wait and none moves; also a request body of which nothing arrives."""
+    linger: float = 30.0
+    """Silence of one side after the other has closed; every byte re-arms it."""
+    drain: float = 30.0
+    """How long sessions may go on after SIGTERM."""
+
+
+@attrs.frozen
+class Limits:
+    """Every bound on size and number."""
+
+    connections: int = 10_000
+    """Client connections at once, all listeners together."""
+    head_bytes: int = 32 * 1024
+    """A request or response head. 32 KiB: h11 allows 16, Tomcat 8, node 16, nginx 4 x 8."""
+    head_fields: int = 128
+    """Fields in a head. HAProxy allows 101, Apache 100; mini-program gateways add some."""
+    body_bytes: int = 0
+    """A request body; 0 = no limit. Bodies are streamed, so this bounds the upstream's work, not our memory."""
+
+
+@attrs.frozen
+class Certificate:
+    """One certificate: PEM files with the chain, leaf first, and its private key."""
+
+    chain: Path
+    key: Path
+
+
+@attrs.frozen
+class Listener:
+    """One address to accept clients on."""
+
+    name: str
+    """As routes and logs name it; the address where the operator gave none."""
+    address: ListenAddress
+    mode: Mode = Mode.HTTP
+    tls: tuple[Certificate, ...] = ()
+    """Chosen by SNI, the first is the default; empty = no TLS of ours."""
+    upstream: str | None = None
+    """Layer 4 only: the group that gets every connection."""
+    redirect_to_https: bool = False
+    """Every request gets 308 to https, an upgrade 426; no routes."""
+
+
+@attrs.frozen
+class Upstream:
+    """A named group of servers, taken in turn."""
+
+    name: str
+    servers: tuple[ServerAddress, ...]
+
+
+class PathKind(enum.Enum):
+    """How a route's path is compared (CONFIG.md `path`)."""
+
+    PREFIX = "prefix"
+    """Whole segments: `/wss` takes /wss and /wss/x, not /wssx."""
+    EXACT = "="
+    REGEX = "~"
+    """`re.search` on the path, percent-decoded once, without the query; so `%61dmin` is no way around `~^/admin`."""
+
+
+@attrs.frozen
+class PathPattern:
+    """A route's path: its kind and the bytes after the kind's mark."""
+
+    kind: PathKind
+    text: bytes
+    regex: re.Pattern[bytes] | None = None
+    """Compiled, for REGEX only."""
+
+
+class HostHeader(enum.Enum):
+    """Which Host the upstream gets, where it is not a literal."""
+
+    PRESERVE = "preserve"
+    """The client's own (default)."""
+    UPSTREAM = "upstream"
+    """The address of the server that was dialled, as `servers` has it."""
+
+
+@attrs.frozen
+class ToUpstream:
+    """Route action: proxy to a group."""
+
+    upstream: str
+    rewrite: bytes | None = None
+    """Replaces the matched prefix, one slash at the joint; with REGEX and EXACT the whole path."""
+    host_header: HostHeader | bytes = HostHeader.PRESERVE
+
+
+@attrs.frozen
+class RedirectTo:
+    """Route action: send the client elsewhere. `{uri}` in `to` is the path and query, `{host}` the host name."""
+
+    to: str
+    status: int = 308
+
+
+@attrs.frozen
+class Respond:
+    """Route action: a fixed answer."""
+
+    status: int = 200
+    body: bytes = b""
+
+
+@attrs.frozen
+class Route:
+    """One rule from a request's host and path to an action."""
+
+    path: PathPattern
+    action: ToUpstream | RedirectTo | Respond
+    host: bytes | None = None
+    """Lower case; exact, or `*.` and a suffix; None = any."""
+    listen: tuple[str, ...] | None = None
+    """Names of listeners; None = every listener of mode http."""
+    websocket: WebSocketPolicy = WebSocketPolicy.ALLOW
+    timeouts: Timeouts = Timeouts()
+    """The general ones with this route's own laid over them."""
+    name: str = ""
+    """For logs: host and path as configured, such as `example.com/wss`."""
+
+
+@attrs.frozen
+class AccessLog:
+    """Where access-log lines go: `stdout`, `journal`, `off`, or an absolute path."""
+
+    target: str = "stdout"
+    format: LogFormat = LogFormat.TEXT
+
+
+@attrs.frozen
+class Settings:
+    """A whole configuration, checked."""
+
+    listeners: tuple[Listener, ...]
+    upstreams: tuple[Upstream, ...] = ()
+    routes: tuple[Route, ...] = ()
+    pump: Pump = Pump.AUTO
+    trusted_proxies: tuple[Network, ...] = ()
+    trust_unix: bool = False
+    """Clients on a UNIX socket count as trusted proxies (`"unix:"` in trusted_proxies)."""
+    access_log: AccessLog = AccessLog()
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()

@@ -1,0 +1,56 @@
+"""The closed list of reasons why the relay itself answers a request. Knows nothing of how an answer is written.
+
+`docs/reasons.md` explains each to an operator; a test compares the two. Answers, access log, metrics and tests
+use these values and no others.
+"""
+
+import enum
+
+
+class Reason(enum.Enum):
+    """Why a request got an answer of our own: a word for logs and clients, and the HTTP status it implies."""
+
+    # What the client sent.
+    MALFORMED_HEAD = ("malformed-head", 400)
+    BAD_HOST = ("bad-host", 400)
+    BAD_TARGET = ("bad-target", 400)
+    BAD_FRAMING = ("bad-framing", 400)
+    BAD_BODY = ("bad-body", 400)
+    BAD_UPGRADE = ("bad-upgrade", 400)
+    HEAD_TIMEOUT = ("head-timeout", 408)
+    BODY_TIMEOUT = ("body-timeout", 408)
+    BODY_TOO_LARGE = ("body-too-large", 413)
+    EXPECTATION = ("unknown-expectation", 417)
+    WEBSOCKET_VERSION = ("websocket-version", 426)
+    HEAD_TOO_LARGE = ("head-too-large", 431)
+    CONNECT_METHOD = ("connect-method", 501)
+    TRANSFER_CODING = ("unknown-transfer-coding", 501)
+    HTTP_VERSION = ("http-version", 505)
+
+    # What the configuration says.
+    WEBSOCKET_REFUSED = ("websocket-refused", 403)
+    NO_ROUTE = ("no-route", 404)
+    TLS_REQUIRED = ("tls-required", 426)
+    WEBSOCKET_REQUIRED = ("websocket-required", 426)
+
+    # What the upstream did.
+    UPSTREAM_NAME = ("upstream-name", 502)
+    UPSTREAM_REFUSED = ("upstream-refused", 502)
+    UPSTREAM_UNREACHABLE = ("upstream-unreachable", 502)
+    UPSTREAM_CLOSED = ("upstream-closed", 502)
+    UPSTREAM_BAD_HEAD = ("upstream-bad-head", 502)
+    UPSTREAM_BAD_FRAMING = ("upstream-bad-framing", 502)
+    UPSTREAM_BAD_BODY = ("upstream-bad-body", 502)
+    UPSTREAM_BAD_SWITCH = ("upstream-bad-switch", 502)
+    UPSTREAM_CONNECT_TIMEOUT = ("upstream-connect-timeout", 504)
+    UPSTREAM_TIMEOUT = ("upstream-timeout", 504)
+
+    # What we ourselves are doing.
+    BUG = ("internal-error", 500)
+    NO_DESCRIPTORS = ("no-descriptors", 503)
+
+    def __init__(self, word: str, status: int) -> None:
+        self.word = word
+        """The stable name, as in `X-Wsrelay-Reason`, the log and `docs/reasons.md`."""
+        self.status = status
+        """The HTTP status of the answer."""

@@ -1,0 +1,105 @@
+"""Tables without a mistake become `Settings`: defaults filled in, paths made absolute. Judges nothing."""
+
+from typing import TypeVar
+
+import attrs
+
+from wsrelay.config import on_disk
+from wsrelay.config.document import Document
+from wsrelay.config.mistakes import KeyPath
+from wsrelay.config.references import name
+from wsrelay.config.schema import ListenTable, RouteTable, TimeoutsTable, UpstreamTable
+from wsrelay.config.settings import (
+    AccessLog,
+    HostHeader,
+    Limits,
+    Listener,
+    PathKind,
+    RedirectTo,
+    Respond,
+    Route,
+    Settings,
+    SystemdAddress,
+    TcpAddress,
+    Timeouts,
+    ToUpstream,
+    UnixAddress,
+    Upstream,
+)
+from wsrelay.config.tables import Tables
+
+_Elsewhere = TypeVar("_Elsewhere", bound=TcpAddress | SystemdAddress)
+
+
+def settings(tables: Tables, document: Document) -> Settings:
+    """Make the settings; to be called only after every check has passed."""
+    timeouts = _timeouts(Timeouts(), tables.timeouts)
+    networks = tables.relay.trusted_proxies
+    return Settings(
+        listeners=tuple(_listener(listen, ("listen", row), document) for row, listen in tables.listen.items()),
+        upstreams=tuple(_upstream(table, ("upstream", row), document) for row, table in tables.upstream.items()),
+        routes=tuple(_route(table, timeouts) for table in tables.route.values()),
+        pump=tables.relay.pump,
+        trusted_proxies=tuple(network for network in networks if network is not None),
+        trust_unix=None in networks,
+        access_log=AccessLog(on_disk.log_target(tables, document), tables.relay.access_log_format),
+        timeouts=timeouts,
+        limits=attrs.evolve(Limits(), **tables.limits.model_dump(exclude_none=True)),
+    )
+
+
+def _timeouts(general: Timeouts, own: TimeoutsTable | None) -> Timeouts:
+    return general if own is None else attrs.evolve(general, **own.model_dump(exclude_none=True))
+
+
+def _listener(table: ListenTable, path: KeyPath, document: Document) -> Listener:
+    return Listener(
+        name=name(table),
+        address=_absolute(table.address, (*path, "address"), document),
+        mode=table.mode,
+        tls=tuple(
+            on_disk.certificate(certificate, (*path, "tls", position), document)
+            for position, certificate in enumerate(table.tls or ())
+        ),
+        upstream=table.upstream,
+        redirect_to_https=table.redirect is not None,
+    )
+
+
+def _upstream(table: UpstreamTable, path: KeyPath, document: Document) -> Upstream:
+    servers = tuple(
+        _absolute(server.address, (*path, "servers", position), document)
+        for position, server in enumerate(table.servers)
+    )
+    return Upstream(name=table.name, servers=servers)
+
+
+def _absolute(address: _Elsewhere | UnixAddress, path: KeyPath, document: Document) -> _Elsewhere | UnixAddress:
+    if isinstance(address, UnixAddress):
+        return UnixAddress(str(document.absolute(path, address.path)))
+    return address
+
+
+def _route(table: RouteTable, timeouts: Timeouts) -> Route:
+    host = table.host.decode() if table.host else "*"
+    mark = "" if table.path.kind is PathKind.PREFIX else table.path.kind.value
+    return Route(
+        path=table.path,
+        action=_action(table),
+        host=table.host,
+        listen=None if table.listen is None else tuple(table.listen),
+        websocket=table.websocket,
+        timeouts=_timeouts(timeouts, table.timeouts),
+        name=f"{host}{mark}{table.path.text.decode()}",
+    )
+
+
+def _action(table: RouteTable) -> ToUpstream | RedirectTo | Respond:
+    if table.upstream is not None:
+        host_header = HostHeader.PRESERVE if table.host_header is None else table.host_header
+        return ToUpstream(table.upstream, table.rewrite, host_header)
+    if table.redirect is not None:
+        return RedirectTo(table.redirect.to, table.redirect.status)
+    if table.respond is not None:
+        return Respond(table.respond.status, table.respond.body)
+    raise AssertionError("rules.check lets no route without an action pass")

@@ -1,0 +1,68 @@
+"""What the keys of one table ask of each other: pairs that need or exclude one another."""
+
+from collections.abc import Collection
+
+from wsrelay.config import patterns
+from wsrelay.config.document import Document, Report
+from wsrelay.config.mistakes import KeyPath
+from wsrelay.config.schema import ListenTable, RouteTable
+from wsrelay.config.settings import Mode
+from wsrelay.config.tables import Tables
+
+_ACTIONS = ("upstream", "redirect", "respond")
+
+NOT_OF_A_ROUTE = ("tls_handshake", "request_head", "http_idle", "drain")
+"""Time limits that run before a route is known or after it is left, or are the service's as a whole."""
+
+
+def check(tables: Tables, document: Document, report: Report) -> None:
+    """Report every pair of keys that cannot stand together, or alone."""
+    if not document.data.get("listen"):
+        report.mistake(document, ("listen",), "missing; expected at least one [[listen]] with an address")
+    for row, listen in tables.listen.items():
+        if tables.sound("listen", row, "mode"):
+            _listen(listen, row, tables, document, report)
+    for row, route in tables.route.items():
+        _route(route, row, tables, document, report)
+
+
+def _listen(listen: ListenTable, row: int, tables: Tables, document: Document, report: Report) -> None:
+    path: KeyPath = ("listen", row)
+    said = _said("listen", row, document)
+    if listen.mode is Mode.TCP:
+        if "upstream" not in said and tables.spelled("listen", row):
+            report.mistake(document, (*path, "upstream"), 'missing; mode = "tcp" sends every connection to an upstream')
+        if "redirect" in said:
+            report.wrong_key(document, (*path, "redirect"), 'not with mode = "tcp", which reads no requests')
+        return
+    if "upstream" in said:
+        report.wrong_key(document, (*path, "upstream"), 'only with mode = "tcp"; in mode "http" a [[route]] names it')
+    if "redirect" in said and "tls" in said:
+        report.wrong_key(document, (*path, "redirect"), "not with tls: a client that is here uses https already")
+
+
+def _route(route: RouteTable, row: int, tables: Tables, document: Document, report: Report) -> None:
+    path: KeyPath = ("route", row)
+    said = _said("route", row, document)
+    actions = [key for key in _ACTIONS if key in said]
+    if not actions and tables.spelled("route", row):
+        report.mistake(document, path, "expected one of upstream, redirect and respond, found none")
+    for extra in actions[1:]:
+        report.wrong_key(document, (*path, extra), f"not with {actions[0]}: a route does one thing")
+    for key in ("rewrite", "host_header"):
+        if key in said and "upstream" not in said and (actions or tables.spelled("route", row)):
+            report.wrong_key(document, (*path, key), "only with upstream")
+    if route.respond is not None and route.respond.body and not patterns.has_content(route.respond.status):
+        text = f"not with status {route.respond.status}, which has no content (RFC 9110 6.4.1)"
+        report.wrong_key(document, (*path, "respond", "body"), text)
+    if route.timeouts is not None:
+        for key in NOT_OF_A_ROUTE:
+            if getattr(route.timeouts, key) is not None:
+                text = "has no effect on a route; it belongs into [timeouts]"
+                report.warning(document, (*path, "timeouts", key), text)
+
+
+def _said(array: str, row: int, document: Document) -> Collection[str]:
+    """The keys of a row, whatever their values: a bad value does not make its key missing."""
+    table = document.rows(array)[row]
+    return table.keys() if isinstance(table, dict) else ()

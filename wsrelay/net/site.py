@@ -1,0 +1,40 @@
+"""Everything that sessions of one listener need, as one immutable value.
+
+A reload makes a new one; sessions keep the one they began with.
+"""
+
+import attrs
+
+from wsrelay.config.settings import Limits, Listener, Timeouts
+from wsrelay.core.forwarded import TrustedNetworks
+from wsrelay.core.head import HeadLimits
+from wsrelay.core.routing import RouteTable
+from wsrelay.net.dialing import Dialer
+from wsrelay.net.legs import Reactor
+from wsrelay.net.live import Live
+from wsrelay.net.record import Observer
+from wsrelay.net.splice import PumpFactory
+from wsrelay.net.tls import Contexts
+
+
+@attrs.frozen(eq=False)
+class Site:
+    """What a session is given at its accept and keeps to its end."""
+
+    listener: Listener
+    contexts: Contexts | None
+    """TLS by server name; None without TLS of ours."""
+    routes: RouteTable
+    timeouts: Timeouts
+    limits: Limits
+    proxies: TrustedNetworks
+    dialer: Dialer
+    pumps: PumpFactory
+    live: Live
+    observer: Observer
+    reactor: Reactor
+
+    @property
+    def head_limits(self) -> HeadLimits:
+        """The bounds of a head, in the form its readers take."""
+        return HeadLimits(max_bytes=self.limits.head_bytes, max_fields=self.limits.head_fields)

@@ -1,0 +1,235 @@
+"""A leg under TLS: OpenSSL on the socket itself. Knows nothing of certificates; `tls` makes the contexts.
+
+OpenSSL between us and the socket brings duties that a plain leg has not, each with its test: bytes that it has
+already decrypted raise no event; a read may have to write first and a write to read first; an end without
+close_notify is a truncation (RFC 8446 6.1), not an end.
+"""
+
+import socket
+
+from cryptography.hazmat.bindings.openssl.binding import Binding
+from OpenSSL import SSL
+from twisted.internet.interfaces import IReadWriteDescriptor
+from zope.interface import implementer
+
+from wsrelay.core.outcomes import Loss
+from wsrelay.net.legs import READ_BYTES, Leg, Reactor
+
+# The most that one TLS record carries (RFC 8446 5.1), and so what one SSL_read gives and one SSL_write takes.
+RECORD_BYTES = 16 * 1024
+
+
+@implementer(IReadWriteDescriptor)
+class TlsLeg(Leg):
+    """One TLS connection. `secure` begins the handshake; `receiver.secured` tells of its end.
+
+    Attributes:
+        heard: Whether any byte has come; without one the other end was only looking whether the port is open.
+    """
+
+    __slots__ = ("_again", "_handshaking", "_read_wants_write", "_tls", "_write_wants_read", "heard")
+
+    def __init__(self, connected: socket.socket, reactor: Reactor, address: str, context: SSL.Context) -> None:
+        """Take over a connected, non-blocking socket as a server with `context`."""
+        super().__init__(connected, reactor, address)
+        self._tls = SSL.Connection(context, connected)
+        self._tls.set_accept_state()
+        self._handshaking = True
+        self.heard = False
+        self._read_wants_write = False
+        self._write_wants_read = False
+        self._again = False
+
+    @property
+    def version(self) -> str:
+        """The protocol agreed on, such as `TLSv1.3`."""
+        return self._tls.get_protocol_version_name()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes written but not yet taken by the kernel; 1 while only our close_notify is not."""
+        return len(self._out) or int(self._finishing and not (self._shut or self.closed))
+
+    def secure(self) -> None:
+        """Begin the handshake. Reading is on from here; the receiver hears `secured` or `lost`."""
+        super().resume()
+        self._shake_hands()
+
+    def resume(self) -> None:
+        """Read; what OpenSSL holds already is delivered in the next turn, since no event will tell of it."""
+        super().resume()
+        if self._reading and not self._handshaking and self._tls.pending():
+            self._read_again()
+
+    def pause(self) -> None:
+        """Read no more; a write that waits for bytes of the other end still gets them."""
+        if self._write_wants_read:
+            self._reading = False
+        else:
+            super().pause()
+
+    def close(self) -> None:
+        """Close at once. OpenSSL's memory (about 22 kB) goes now, not when the last reference does."""
+        if not self.closed:
+            self._write_wants_read = False
+            self._reactor.removeReader(self)
+            super().close()
+            del self._tls
+
+    def doRead(self) -> None:
+        """The socket is readable, which may be what the handshake or a write was waiting for."""
+        if self._handshaking:
+            self._shake_hands()
+            return
+        if self._write_wants_read:
+            self._write_wants_read = False
+            self._continue_writing()
+        if self._reading and not self.closed:
+            self._read()
+        elif not self.closed:
+            self._leave_reactor_if_paused()
+
+    def doWrite(self) -> None:
+        """The socket is writable, which may be what the handshake or a read was waiting for."""
+        if self._handshaking:
+            self._shake_hands()
+            return
+        if self._read_wants_write:
+            self._read_wants_write = False
+            if self._reading:
+                self._reactor.addReader(self)
+                self._read()
+        if not self.closed:
+            self._continue_writing()
+
+    def _shake_hands(self) -> None:
+        if not self.heard:
+            try:
+                self.heard = bool(self._socket.recv(1, socket.MSG_PEEK))
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._lose(Loss.RESET, str(error))
+                return
+        try:
+            self._tls.do_handshake()
+        except SSL.WantReadError:
+            self._reactor.addReader(self)
+            self._reactor.removeWriter(self)
+            return
+        except SSL.WantWriteError:
+            # Bytes that wait to be read would make the reactor spin.
+            self._reactor.removeReader(self)
+            self._reactor.addWriter(self)
+            return
+        except SSL.Error as error:
+            self._lose(*_loss(error, "during the handshake"))
+            return
+        self._handshaking = False
+        self._reactor.removeWriter(self)
+        self.pause()
+        self.receiver.secured()
+
+    def _read(self) -> None:
+        """Deliver at most `READ_BYTES` as one piece, so that the other leg writes once."""
+        pieces: list[bytes] = []
+        stop: SSL.Error | None = None
+        for _ in range(READ_BYTES // RECORD_BYTES):
+            try:
+                pieces.append(self._tls.recv(RECORD_BYTES))
+            except SSL.Error as error:
+                stop = error
+                break
+        if pieces:
+            self.receiver.received(b"".join(pieces) if len(pieces) > 1 else pieces[0])
+        if self.closed:
+            return
+        if stop is None:
+            if self._reading and self._tls.pending():
+                self._read_again()
+        elif isinstance(stop, SSL.WantWriteError):
+            self._read_wants_write = True
+            self._reactor.removeReader(self)  # as in the handshake
+            self._reactor.addWriter(self)
+        elif isinstance(stop, SSL.ZeroReturnError):
+            self._end()
+        elif not isinstance(stop, SSL.WantReadError):
+            loss, problem = _loss(stop)
+            if loss is Loss.TRUNCATED and self._shut:
+                # We have said our end, and browsers answer that with a plain FIN. What is cut off is nothing.
+                self._end()
+            else:
+                self._lose(loss, problem)
+
+    def _read_again(self) -> None:
+        if not self._again:
+            self._again = True
+            self._reactor.callLater(0, self._read_held)
+
+    def _read_held(self) -> None:
+        self._again = False
+        if self._reading and not self.closed:
+            self._read()
+
+    def _send(self, data: bytes | bytearray) -> int:
+        """Send record by record until all is taken or OpenSSL has to wait."""
+        taken = 0
+        while taken < len(data):
+            try:
+                # A copy of at most one record: OpenSSL wants the same bytes again after a wait, and gets them,
+                # since they stay at the front of the buffer.
+                count = self._tls.send(bytes(data[taken : taken + RECORD_BYTES]))
+            except SSL.WantWriteError:
+                self._reactor.addWriter(self)
+                break
+            except SSL.WantReadError:
+                self._write_wants_read = True
+                self._reactor.addReader(self)
+                break
+            except SSL.Error as error:
+                self._fail(_loss(error)[1])
+                break
+            taken += count
+            self.moved += count
+        return taken
+
+    def _continue_writing(self) -> None:
+        if self._write_wants_read:
+            # Only readability helps now; a writable socket would make the reactor spin.
+            self._reactor.removeWriter(self)
+        elif self._out or (self._finishing and not self._shut):
+            super().doWrite()
+        elif not self._read_wants_write:
+            self._reactor.removeWriter(self)
+
+    def _leave_reactor_if_paused(self) -> None:
+        if not self._write_wants_read:
+            self._reactor.removeReader(self)
+
+    def _shut_down(self) -> None:
+        """Send close_notify; the TCP connection stays until both have (RFC 8446 6.1)."""
+        try:
+            self._tls.shutdown()
+        except SSL.WantWriteError:
+            self._reactor.addWriter(self)
+            return
+        except SSL.WantReadError:
+            pass
+        except SSL.Error as error:
+            self._fail(_loss(error)[1])
+            return
+        self._shut = True
+
+
+def _loss(error: SSL.Error, when: str = "without close_notify") -> tuple[Loss, str]:
+    """What an error of OpenSSL means for the connection."""
+    if isinstance(error, SSL.SysCallError):
+        # pyOpenSSL leaves a failed write's error in the queue of the thread, where OpenSSL before 4.0 takes it for the
+        # next connection's.
+        Binding.lib.ERR_clear_error()
+        number, text = error.args
+        return (Loss.TRUNCATED, f"the connection ended {when}") if number == -1 else (Loss.RESET, text)
+    if isinstance(error, SSL.ZeroReturnError):
+        return Loss.RESET, "the other end takes nothing after its own close_notify"
+    reasons = [entry[2] for entry in error.args[0]] if error.args else []
+    return Loss.TLS, "; ".join(reasons) or "unknown TLS error"

@@ -100,7 +100,8 @@ class Timeouts:
     write_stall: float = 60.0
     """Bytes wait and none moves; also a request body of which nothing arrives."""
     linger: float = 30.0
-    """Silence of one side after the other has closed; every byte re-arms it."""
+    """Silence of one side after the other has closed; every byte re-arms it. Also a pause in the answer to a client
+    that has closed."""
     drain: float = 30.0
     """How long sessions may go on after SIGTERM."""
 

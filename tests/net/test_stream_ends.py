@@ -46,7 +46,7 @@ def test_a_farewell_sends_all_and_our_end_and_reads_what_comes_until_the_other_e
     """A close with unread bytes would send a RST, which may overtake the answer (RFC 9112 9.6)."""
     in_reactor(rig.stream.write, b"answer")
     rig.peer.send(b"more of a body that nobody wants")
-    farewell = rig.begin(lambda: rig.stream.farewell(rig.clock, 10))
+    farewell = rig.begin(lambda: rig.stream.farewell(rig.clock, 10, 10))
     assert rig.peer.rest() == (b"answer", End.ORDERLY)
     assert not farewell.done
     rig.peer.send(b"and more")
@@ -58,7 +58,7 @@ def test_a_farewell_sends_all_and_our_end_and_reads_what_comes_until_the_other_e
 
 
 def test_a_farewell_ends_when_its_time_is_up(rig: Rig) -> None:
-    farewell = rig.begin(lambda: rig.stream.farewell(rig.clock, 10))
+    farewell = rig.begin(lambda: rig.stream.farewell(rig.clock, 10, 10))
     rig.peer.send(b"on and on")
     rig.pass_time(9)
     assert not farewell.done
@@ -70,7 +70,7 @@ def test_a_farewell_ends_when_its_time_is_up(rig: Rig) -> None:
 
 def test_a_farewell_to_one_who_reads_nothing_ends_when_its_time_is_up(rig: Rig) -> None:
     rig.fill()
-    farewell = rig.begin(lambda: rig.stream.farewell(rig.clock, 10))
+    farewell = rig.begin(lambda: rig.stream.farewell(rig.clock, 10, 10))
     rig.pass_time(9)
     assert not farewell.done
     rig.pass_time(1)
@@ -83,13 +83,13 @@ def test_a_farewell_to_one_who_has_left_is_short(rig: Rig) -> None:
     rig.peer.reset()
     while not rig.leg.closed:
         a_turn()
-    assert rig.wait(lambda: rig.stream.farewell(rig.clock, 10)) is None
+    assert rig.wait(lambda: rig.stream.farewell(rig.clock, 10, 10)) is None
 
 
 def test_a_farewell_after_a_failure_still_lets_the_answer_be_read(rig: Rig) -> None:
     in_reactor(rig.stream.fail, KeyError("a deadline"))
     in_reactor(rig.stream.write, b"408")
-    farewell = rig.begin(lambda: rig.stream.farewell(rig.clock, 10))
+    farewell = rig.begin(lambda: rig.stream.farewell(rig.clock, 10, 10))
     assert rig.peer.rest() == (b"408", End.ORDERLY)
     assert not farewell.done
     rig.peer.finish()
@@ -112,3 +112,17 @@ def test_release_gives_the_leg_paused_and_every_byte_not_taken(rig: Rig) -> None
     assert not rig.stream.held
     assert in_reactor(rig.stream.release)[1] == b""
     assert (rig.stream.when_gone, rig.stream.when_ended) == (None, None)
+
+
+def test_a_farewell_waits_for_a_slow_reader_as_long_as_something_moves(rig: Rig) -> None:
+    """The last of an answer is the client's, however long after `linger` it has taken it."""
+    rig.fill()
+    farewell = rig.begin(lambda: rig.stream.farewell(rig.clock, 10, 1))
+    moved = rig.leg.moved
+    while rig.leg.moved == moved:
+        rig.peer.socket.recv(65536)
+        a_turn()
+    rig.pass_time(10)
+    assert not farewell.done
+    rig.pass_time(10)
+    assert farewell.result() is None

@@ -160,7 +160,7 @@ class Session:
             if exchange.keep:
                 await self._take_a_breath()
             if not exchange.keep or site.live.draining:
-                await self._client.farewell(site.reactor, site.timeouts.linger)
+                await self._client.farewell(site.reactor, site.timeouts.write_stall, site.timeouts.linger)
                 return Outcome.SERVED
         await self._client.finish(self._site.reactor, self._site.timeouts.write_stall)
         return self._silence
@@ -233,7 +233,7 @@ class Session:
                 self._own.complete(reusable=False)
                 self._record.outcome = Outcome.DECLINED
                 self._report(exchange)
-                await self._client.farewell(self._site.reactor, timeouts.linger)
+                await self._client.farewell(self._site.reactor, timeouts.write_stall, timeouts.linger)
                 return Outcome.DECLINED
 
     # The handoff.
@@ -272,7 +272,8 @@ class Session:
         self._client.write(refusal.response(self._record.id, with_body=self._record.method != "HEAD"))
         self._record.outcome = Outcome.REFUSED
         self._report(self._exchange, refusal.reason.status)
-        await self._client.farewell(self._site.reactor, self._site.timeouts.linger)
+        timeouts = self._site.timeouts
+        await self._client.farewell(self._site.reactor, timeouts.write_stall, timeouts.linger)
         return Outcome.REFUSED
 
     def _lose(self, lost: Lost) -> Outcome:

@@ -177,14 +177,15 @@ class Stream:
         self.leg.finish()
         await self.flushed(clock, stall_seconds)
 
-    async def farewell(self, clock: IReactorTime, seconds: float) -> None:
+    async def farewell(self, clock: IReactorTime, stall_seconds: float, seconds: float) -> None:
         """Send our end, then read and discard until the other side's, so that no RST overtakes our last answer.
 
-        RFC 9112 9.6. Ends in any case after `seconds`, and with a closed leg.
+        RFC 9112 9.6. A slow reader gets what waits for it, as long as some of it moves within `stall_seconds`; then
+        the other side has `seconds`. The leg is closed in any case.
         """
         try:
+            await self.finish(clock, stall_seconds)
             with Deadline(clock, seconds, self.fail, Lost(self._side, Loss.STALLED)):
-                await self.finish(clock, seconds)
                 while await self.some():
                     pass
         except Lost:

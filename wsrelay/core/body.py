@@ -15,6 +15,7 @@ from wsrelay.core.reasons import Reason
 from wsrelay.core.refusal import Fields, Refusal
 
 __all__ = [
+    "NO_BODY",
     "BodyReader",
     "BodyWriter",
     "Chunked",
@@ -59,6 +60,9 @@ class UntilClose:
 
 
 Framing = NoBody | Length | Chunked | UntilClose
+
+NO_BODY = NoBody()
+"""What nearly every request has, so it is made once."""
 
 
 class BodyReader(Protocol):
@@ -111,7 +115,7 @@ def request_framing(head: RequestHead, max_bytes: int) -> Framing:
         _check_codings(codings, lengths, head.minor, Reason.BAD_FRAMING, Reason.TRANSFER_CODING)
         return Chunked()
     if not lengths:
-        return NoBody()
+        return NO_BODY
     count = _length(lengths, Reason.BAD_FRAMING)
     if max_bytes and count > max_bytes:
         raise Refusal(Reason.BODY_TOO_LARGE, f"the body has {count} bytes, and {max_bytes} are the limit")
@@ -135,7 +139,7 @@ def response_framing(method: bytes, head: ResponseHead) -> Framing:
         count = _length(lengths, Reason.UPSTREAM_BAD_FRAMING)
     # RFC 9112 6.3, its first rule; the second is about CONNECT, which never gets this far.
     if method == b"HEAD" or head.status < 200 or head.status in (204, 304):
-        return NoBody()
+        return NO_BODY
     if codings:
         return Chunked()
     return UntilClose() if count is None else Length(count)

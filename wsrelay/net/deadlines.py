@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 
 class Deadline:
-    """`with Deadline(clock, seconds, stream.fail, error):` ends the waits inside with `error` when time is up.
+    """`with Deadline(clock, seconds, stream.fail, late):` ends the waits inside with `late()` when time is up.
 
     One timer for a whole phase, however many reads it takes: a head that comes byte by byte has no more time than
     one that comes at once. Where the time begins later than the block, use `start` and `stop` instead of `with`.
@@ -15,26 +15,26 @@ class Deadline:
     Args:
         clock: Whose `callLater` is used.
         seconds: From `start`; 0 means no limit.
-        expire: Called once, with `error`, if it has not been stopped by then.
-        error: What `expire` is given.
+        expire: Called once, with what `late` makes, if it has not been stopped by then.
+        late: Makes the error, and only then: its text costs more than the timer, and hardly any wait is too long.
         progress: Where given, time is only up if this number has not changed since the last look; so the limit is
             one of standing still, not of duration, and is kept within twice `seconds`.
     """
 
-    __slots__ = ("_call", "_clock", "_error", "_expire", "_progress", "_seconds", "_seen", "_stopped")
+    __slots__ = ("_call", "_clock", "_expire", "_late", "_progress", "_seconds", "_seen", "_stopped")
 
     def __init__(
         self,
         clock: IReactorTime,
         seconds: float,
         expire: Callable[[Exception], None],
-        error: Exception,
+        late: Callable[[], Exception],
         progress: Callable[[], int] | None = None,
     ) -> None:
         self._clock = clock
         self._seconds = seconds
         self._expire = expire
-        self._error = error
+        self._late = late
         self._progress = progress
         self._seen = progress() if progress else 0
         self._call: IDelayedCall | None = None
@@ -67,4 +67,4 @@ class Deadline:
             self._call = self._clock.callLater(self._seconds, self._look)
             return
         self._stopped = True
-        self._expire(self._error)
+        self._expire(self._late())

@@ -4,6 +4,7 @@ Also used for the answer to an upgrade that the upstream declined. Knows nothing
 client's connection may carry another request.
 """
 
+from functools import partial
 from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -183,8 +184,7 @@ class Exchange:
         """
         self.upstream = upstream.leg.address
         seconds = self.timeouts.response_head
-        late = Refusal(Reason.UPSTREAM_TIMEOUT, f"the upstream sent no complete answer within {seconds:g} seconds")
-        deadline = Deadline(self._site.reactor, seconds, upstream.fail, late)
+        deadline = Deadline(self._site.reactor, seconds, upstream.fail, partial(_answer_late, seconds))
         # While the body is on its way up, the upstream owes no answer.
         if self._upload is None:
             deadline.start()
@@ -212,7 +212,7 @@ class Exchange:
         timeouts, clock = self.timeouts, self._site.reactor
         reader = body.reader(self.framing, Side.CLIENT, self._site.limits.body_bytes)
         writer = body.writer(self.framing)
-        late = Refusal(Reason.BODY_TIMEOUT, f"no byte of the request body came for {timeouts.write_stall:g} seconds")
+        late = partial(_body_late, timeouts.write_stall)
         while not reader.done:
             with Deadline(clock, timeouts.write_stall, self._client.fail, late):
                 data = await self._client.some()
@@ -258,7 +258,7 @@ class Exchange:
             self._site.reactor,
             self.timeouts.linger,
             upstream.fail,
-            Lost(Side.CLIENT, None),
+            partial(Lost, Side.CLIENT, None),
             progress=lambda: self._response_bytes,
         )
         if self._client.leg.ended:
@@ -271,7 +271,7 @@ class Exchange:
         timeouts, clock, client = self.timeouts, self._site.reactor, self._client
         reader = body.reader(framing, Side.UPSTREAM)
         writer = body.writer(towards_client)
-        silent = Lost(Side.UPSTREAM, Loss.STALLED)
+        silent = partial(Lost, Side.UPSTREAM, Loss.STALLED)
         unsent = head
         while not reader.done:
             if unsent and not upstream.held:
@@ -304,6 +304,14 @@ def host_for(action: ToUpstream, head: RequestHead, own: OwnUpstream) -> bytes:
     if action.host_header is HostHeader.PRESERVE and head.authority:
         return head.authority
     return str(own.server).encode() if isinstance(own.server, TcpAddress) else b"localhost"
+
+
+def _answer_late(seconds: float) -> Refusal:
+    return Refusal(Reason.UPSTREAM_TIMEOUT, f"the upstream sent no complete answer within {seconds:g} seconds")
+
+
+def _body_late(seconds: float) -> Refusal:
+    return Refusal(Reason.BODY_TIMEOUT, f"no byte of the request body came for {seconds:g} seconds")
 
 
 def _framing_for(minor: int, framing: Framing) -> Framing:

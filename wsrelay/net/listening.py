@@ -131,6 +131,7 @@ class Listening:
         """Not accepting yet. `site` may be replaced at any time: new sessions get the new one."""
         self.site = site
         self._socket = listening
+        self._family = listening.family  # a property that looks an enum up each time
         self._new_id = new_id
         self._accepting = False
         self._exhausted = False
@@ -139,7 +140,7 @@ class Listening:
     def name(self) -> str:
         """Where it listens, as the kernel says: with the real port where 0 was asked for."""
         name = self._socket.getsockname()
-        return f"unix:{name}" if self._socket.family == socket.AF_UNIX else sockets.text_of(self._socket.family, name)
+        return f"unix:{name}" if self._family == socket.AF_UNIX else sockets.text_of(self._family, name)
 
     def start(self) -> None:
         """Accept from now on."""
@@ -218,7 +219,7 @@ class Listening:
         record = SessionRecord(
             id=self._new_id(),
             listener=site.listener.name,
-            client=sockets.text_of(connected.family, name),
+            client=sockets.text_of(self._family, name),
             opened_at=site.reactor.seconds(),
         )
         if len(site.live) >= site.limits.connections:
@@ -227,7 +228,7 @@ class Listening:
             site.observer.session_failed(record)
             return
         connected.setblocking(False)
-        host = sockets.host_of(connected.family, name)
+        host = sockets.host_of(self._family, name)
         leg: Leg
         if site.contexts is None:
             leg = Leg(connected, site.reactor, record.client)

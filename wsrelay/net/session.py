@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from wsrelay.config.settings import Mode, Timeouts, ToUpstream
 from wsrelay.core import answers, body, hopbyhop, routing, upgrade
-from wsrelay.core.body import NoBody
+from wsrelay.core.body import NO_BODY
 from wsrelay.core.forwarded import ClientFacts, real_ip
 from wsrelay.core.head import RequestHead, RequestReader
 from wsrelay.core.outcomes import Loss, Outcome, Side
@@ -42,6 +42,12 @@ _FAILED = frozenset(Outcome) - _ORDERLY
 
 # Fields of a request that are copied for the log are cut here; a target of 30 KiB is not read by a person.
 _LOGGED = 256
+
+_CLIENT_STALLED = partial(Lost, Side.CLIENT, Loss.STALLED)
+
+
+def _head_late(seconds: float) -> Refusal:
+    return Refusal(Reason.HEAD_TIMEOUT, f"the request head was not complete in {seconds:g} seconds")
 
 
 class Session:
@@ -112,9 +118,9 @@ class Session:
         return handoff
 
     async def _shake_hands(self, leg: TlsLeg) -> Outcome | None:
-        timeouts, late = self._site.timeouts, Lost(Side.CLIENT, Loss.STALLED)
+        timeouts = self._site.timeouts
         try:
-            with Deadline(self._site.reactor, timeouts.tls_handshake, self._client.fail, late):
+            with Deadline(self._site.reactor, timeouts.tls_handshake, self._client.fail, _CLIENT_STALLED):
                 await self._client.handshake(leg)
         except Lost as lost:
             if lost.loss in (Loss.RESET, Loss.TRUNCATED) and not leg.heard:
@@ -179,16 +185,16 @@ class Session:
         timeouts, clock, client = self._site.timeouts, self._site.reactor, self._client
         self._record.forget_request()
         reader = self._reader = RequestReader(self._site.head_limits)
-        late = Refusal(Reason.HEAD_TIMEOUT, f"the request head was not complete in {timeouts.request_head:g} seconds")
+        late = partial(_head_late, timeouts.request_head)
         try:
             if self._served and not client.held:
-                with Deadline(clock, timeouts.http_idle, client.fail, Lost(Side.CLIENT, Loss.STALLED)):
+                with Deadline(clock, timeouts.http_idle, client.fail, _CLIENT_STALLED):
                     client.unread(await client.some())
             with Deadline(clock, timeouts.request_head, client.fail, late):
                 head = await client.read(reader)
         except (Refusal, Lost) as error:
             # Silence, or leaving, between requests is how keep-alive and a browser's spare connections end.
-            if not reader.begun and (error is late or isinstance(error, Lost)):
+            if not reader.begun and (isinstance(error, Lost) or error.reason is Reason.HEAD_TIMEOUT):
                 return None
             raise
         finally:
@@ -219,7 +225,7 @@ class Session:
         upstream = await self._own.connect(action.upstream, timeouts.connect)
         host = host_for(action, head, self._own)
         upstream.write(
-            hopbyhop.request(head, self._facts, target=match.target, host=host, framing=NoBody(), upgrade=True)
+            hopbyhop.request(head, self._facts, target=match.target, host=host, framing=NO_BODY, upgrade=True)
         )
         reply = await exchange.read_first_reply(upstream)
         match upgrade.check_reply(offer, reply):

@@ -33,8 +33,9 @@ class Site:
     live: Live
     observer: Observer
     reactor: Reactor
+    head_limits: HeadLimits = attrs.field(init=False)
+    """The bounds of a head, in the form its readers take."""
 
-    @property
-    def head_limits(self) -> HeadLimits:
-        """The bounds of a head, in the form its readers take."""
+    @head_limits.default
+    def _head_limits(self) -> HeadLimits:
         return HeadLimits(max_bytes=self.limits.head_bytes, max_fields=self.limits.head_fields)

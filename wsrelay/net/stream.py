@@ -128,6 +128,9 @@ class Stream:
     def _stop_reading(self, _: Deferred[None]) -> None:
         self._reading = None
 
+    def _stalled(self) -> Lost:
+        return Lost(self._side, Loss.STALLED)
+
     def _stop_draining(self, _: Deferred[None]) -> None:
         self._draining = None
 
@@ -151,9 +154,8 @@ class Stream:
         while self.leg.waiting:
             if self._failure is not None:
                 raise self._failure
-            stalled = Lost(self._side, Loss.STALLED)
             self._draining = Deferred(self._stop_draining)
-            with Deadline(clock, stall_seconds, self.fail, stalled, progress=lambda: self.leg.moved):
+            with Deadline(clock, stall_seconds, self.fail, self._stalled, progress=lambda: self.leg.moved):
                 await self._draining
 
     async def handshake(self, leg: TlsLeg) -> None:
@@ -185,7 +187,7 @@ class Stream:
         """
         try:
             await self.finish(clock, stall_seconds)
-            with Deadline(clock, seconds, self.fail, Lost(self._side, Loss.STALLED)):
+            with Deadline(clock, seconds, self.fail, self._stalled):
                 while await self.some():
                     pass
         except Lost:

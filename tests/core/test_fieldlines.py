@@ -124,6 +124,21 @@ def test_a_field_is_looked_up_by_its_name_in_lower_case() -> None:
     assert lookup.values(b"absent") == lookup.tokens(b"absent") == ()
 
 
+@pytest.mark.parametrize(
+    ("value", "tokens"),
+    [
+        (b"Upgrade", (b"upgrade",)),
+        (b" \tUpgrade\t ", (b"upgrade",)),
+        (b" ", ()),
+        (b",", ()),
+        (b"keep-alive, Upgrade", (b"keep-alive", b"upgrade")),
+    ],
+)
+def test_one_line_of_a_list_is_read_as_several_are(value: bytes, tokens: tuple[bytes, ...]) -> None:
+    assert Lookup(index_of(((b"Connection", value),))).tokens(b"connection") == tokens
+    assert Lookup(index_of(((b"Connection", value), (b"Connection", b"")))).tokens(b"connection") == tokens
+
+
 def test_names_that_differ_have_one_value_each() -> None:
     assert index_of(((b"A", b"1"), (b"B", b"2"))) == {b"a": (b"1",), b"b": (b"2",)}
 

@@ -61,11 +61,14 @@ def test_a_client_is_trusted_by_its_network(address, trusted):
 
 def test_nobody_is_trusted_by_default():
     nobody = TrustedNetworks()
-    assert not any(nobody.trusts(address) for address in ("127.0.0.1", "::1", "unix:", "10.0.0.1"))
+    for address in ("127.0.0.1", "::1", "unix:", "10.0.0.1"):
+        assert not ClientFacts.of(address, secure=False, proxies=nobody).trusted
 
 
-def test_what_is_no_address_is_not_trusted():
-    assert not OURS.trusts("10.0.0.1.example.com")
+def test_an_address_seen_before_is_judged_by_the_networks_of_its_own_listener():
+    """What is remembered of an address is how it reads, not who trusts it."""
+    for proxies, trusted in ((OURS, True), (TrustedNetworks(), False), (OURS, True)):
+        assert ClientFacts.of("10.1.2.3", secure=False, proxies=proxies).trusted is trusted
 
 
 def test_an_untrusted_client_is_described_by_its_connection_alone():

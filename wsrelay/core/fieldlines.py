@@ -64,6 +64,9 @@ class FieldLookup:
         values = self._index.get(name)
         if not values:
             return ()
+        if len(values) == 1 and b"," not in values[0]:
+            alone = values[0].strip(_OWS).lower()
+            return (alone,) if alone else ()
         elements = [element.strip(_OWS) for element in b",".join(values).lower().split(b",")]
         return tuple([element for element in elements if element])
 
@@ -85,13 +88,14 @@ def split_lines(head: bytes, max_fields: int, blame: Blame) -> list[bytes]:
     Raises:
         Refusal: `blame.too_large` for more than `max_fields` lines after the first, `blame.malformed` for a stray byte.
     """
-    line_ends = head.count(b"\r\n")
+    lines = head.split(b"\r\n")
+    line_ends = len(lines) - 1
     if line_ends > max_fields:
         raise Refusal(blame.too_large, f"{blame.whose} has more than {max_fields} fields")
     # If all that is not text is as many CR LF as there are line ends, then no CR and no LF stands outside of these.
     if head.translate(None, _TEXT) != b"\r\n" * line_ends:
         refuse_stray(head + b"\r\n", 0, blame)
-    return head.split(b"\r\n")
+    return lines
 
 
 def refuse_stray(data: bytes | bytearray, start: int, blame: Blame) -> None:

@@ -4,6 +4,7 @@ Knows nothing of the other fields, nor of sockets. What an untrusted client says
 (RFC 7239 8.1); `hopbyhop` strips it before these fields are added.
 """
 
+import functools
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -40,16 +41,9 @@ class TrustedNetworks:
     unix: bool = False
     """Whether clients on a UNIX socket count."""
 
-    def trusts(self, address: str) -> bool:
-        """Whether a client at this address (`"unix:"` for a UNIX socket) is one of ours."""
-        if address == UNIX:
-            return self.unix
-        parsed = _parse(address)
-        return parsed is not None and self.covers(parsed)
-
     def covers(self, address: Address) -> bool:
         """Whether one of the networks holds this address."""
-        return any(address in network for network in self.networks)
+        return bool(self.networks) and any(address in network for network in self.networks)
 
 
 @attrs.frozen
@@ -72,12 +66,13 @@ class ClientFacts:
         Raises:
             ValueError: `address` is neither an IP address nor `unix:`.
         """
-        if address != UNIX:
-            parsed = _parse(address)
-            if parsed is None:
-                raise ValueError(f"not an IP address: {address!r}")
-            address = str(parsed)
-        return cls(address, secure, proxies.trusts(address), proxies)
+        if address == UNIX:
+            return cls(address, secure, proxies.unix, proxies)
+        known = _known(address)
+        if known is None:
+            raise ValueError(f"not an IP address: {address!r}")
+        text, parsed = known
+        return cls(text, secure, proxies.covers(parsed), proxies)
 
 
 def real_ip(head: RequestHead, facts: ClientFacts) -> str:
@@ -125,6 +120,14 @@ def identity_lines(head: RequestHead, facts: ClientFacts) -> list[bytes]:
     if host:
         lines.append(b"X-Forwarded-Host: " + host)
     return lines
+
+
+# Clients come back, and behind a load balancer all have its few addresses. An entry is some 300 bytes.
+@functools.lru_cache(maxsize=1024)
+def _known(text: str) -> tuple[str, Address] | None:
+    """An address of a connection, in the form of RFC 5952, and parsed."""
+    parsed = _parse(text)
+    return None if parsed is None else (str(parsed), parsed)
 
 
 def _parse(text: str) -> Address | None:

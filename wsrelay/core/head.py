@@ -96,6 +96,12 @@ class _Collector:
     def take(self, data: bytes) -> bytes | None:
         """Add bytes; return the head without its empty line once that has come, and leave what follows in `rest`."""
         gathered = self._gathered
+        if not gathered:
+            # Nearly every head comes in one piece, and then nothing is gathered.
+            end = data.find(_END, 0, self._max_bytes)
+            if end >= 0:
+                self.rest = data[end + len(_END) :]
+                return data[:end]
         # What was searched before matters only where it may be the beginning of something: its last three bytes.
         start = max(0, len(gathered) - len(_END) + 1)
         room = self._max_bytes - len(gathered)

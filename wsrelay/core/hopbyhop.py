@@ -57,11 +57,13 @@ def request(
     if facts.trusted:
         passing += (_IDENTITY,)
     nominated = _nominated(head)
-    lines = [b"%b %b HTTP/1.1" % (head.method, target), b"Host: " + host]
+    if nominated:
+        drops |= nominated
+    lines = [b" ".join((head.method, target, b"HTTP/1.1")), b"Host: " + host]
     for field in head.fields:
         name = field[0]
         folded = name.translate(FOLD)
-        if folded in drops or folded in nominated:
+        if folded in drops:
             continue
         if folded.startswith(_FAMILIES) and not (folded.startswith(passing) and folded == name.lower()):
             continue
@@ -130,7 +132,7 @@ def check_expectation(head: RequestHead) -> None:
 def _nominated(head: RequestHead | ResponseHead) -> frozenset[bytes] | set[bytes]:
     """The folded names that Connection names and that may be named away (RFC 9110 7.6.1); any case (CVE-2026-29054)."""
     options = head.tokens(b"connection")
-    if not options:
+    if _HOP.issuperset(options):  # `Upgrade` most often: these never cross anyway
         return _NOTHING
     folded = {option.translate(FOLD) for option in options}
     return {name for name in folded if name not in _PROTECTED and not name.startswith(_FAMILIES)}

@@ -282,6 +282,15 @@ def test_any_value_is_one_short_line_of_printable_ascii_and_valid_json(value: st
     assert read_back == value or written.endswith("...")
 
 
+@given(st.lists(st.sampled_from(["plain", "", "two words", 'a"b', "a=b", "\x1b[2J", "\u00e9", "x" * 256, "x" * 257])))
+def test_a_value_is_written_alike_alone_and_in_company(texts: list[str]) -> None:
+    values = tuple((f"k{number}", text) for number, text in enumerate(texts))
+    event = ("event", "close")
+    alone = [untimed_line((event, value)).removeprefix("close ") for value in values if value[1]]
+    assert untimed_line((event, *values)) == " ".join(["close", *alone])
+    assert json_line(values) == "{" + ",".join(json_line((value,))[1:-1] for value in values) + "}"
+
+
 @pytest.mark.parametrize("layout", [json_line, text_line, untimed_line])
 def test_the_longest_line_fits_a_pipe_in_one_piece(layout: Layout) -> None:
     memory = Memory(layout)

@@ -192,20 +192,20 @@ def escaped(value: str) -> str:
 
 def json_line(values: Values) -> str:
     """One JSON object (RFC 8259), ASCII only, without a newline."""
-    return "{" + ",".join([f'"{key}":{_json_value(value)}' for key, value in values]) + "}"
+    shown = _json_plain if _together(values, _PLAIN) else _json_value
+    return "{" + ",".join([f'"{key}":{shown(value)}' for key, value in values]) + "}"
 
 
 def text_line(values: Values) -> str:
     """Time and event bare, then `key=value`; a value with a space, a quote or an escape stands in double quotes."""
-    (_, stamp), *rest = values
-    return f"{stamp} {untimed_line(tuple(rest))}"
+    return f"{values[0][1]} {untimed_line(values[1:])}"
 
 
 def untimed_line(values: Values) -> str:
     """As `text_line`, for a target that puts its own time beside each line; `values` begin with the event."""
-    (_, event), *rest = values
-    words = [f"{key}={_text_value(value)}" for key, value in rest if value is not None and value != ""]
-    return " ".join([str(event), *words])
+    shown = _text_plain if _together(values, _BARE) else _text_value
+    words = [f"{key}={shown(value)}" for key, value in values[1:] if value is not None and value != ""]
+    return " ".join([str(values[0][1]), *words])
 
 
 class _Stamps:
@@ -229,10 +229,29 @@ def _escape(character: str) -> str:
     return "\\u007f" if character == "\x7f" else json.dumps(character)[1:-1]
 
 
+def _together(values: Values, pattern: re.Pattern[str]) -> bool:
+    """Whether all strings together are short and match; then each does, and nobody has to look again.
+
+    That holds for nearly every line, and looking once instead of fourteen times halves what a line costs.
+    """
+    whole = "".join([value for _, value in values if isinstance(value, str)])
+    return len(whole) <= _MAX_VALUE and pattern.fullmatch(whole) is not None
+
+
+def _json_plain(value: Value) -> str:
+    if isinstance(value, str):
+        return f'"{value}"' if value else "null"
+    return "null" if value is None else _number(value)
+
+
 def _json_value(value: Value) -> str:
     if isinstance(value, str):
         return f'"{escaped(value)}"' if value else "null"
     return "null" if value is None else _number(value)
+
+
+def _text_plain(value: str | float) -> str:
+    return value if isinstance(value, str) else _number(value)
 
 
 def _text_value(value: str | float) -> str:

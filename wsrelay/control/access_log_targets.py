@@ -4,6 +4,7 @@ import errno
 import os
 import select
 import socket
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -109,15 +110,18 @@ class _Lines:
 
     descriptor: int
     _torn: bool = attrs.field(default=False, init=False)
-    _writable: select.poll = attrs.field(factory=select.poll, init=False)
+    _writable: "select.poll | None" = attrs.field(default=None, init=False)
+    """None for a regular file, which never makes anybody wait."""
 
     def __attrs_post_init__(self) -> None:
-        self._writable.register(self.descriptor, select.POLLOUT)
+        if not stat.S_ISREG(os.fstat(self.descriptor).st_mode):
+            self._writable = select.poll()
+            self._writable.register(self.descriptor, select.POLLOUT)
 
     def put(self, line: str) -> None:
         # Standard output may be a pipe that blocks, and making it non-blocking would do so for every process that
         # shares it. A pipe that polls writable has room for PIPE_BUF bytes (pipe(7)), and a line is shorter.
-        if not self._writable.poll(0):
+        if self._writable is not None and not self._writable.poll(0):
             raise BlockingIOError(errno.EAGAIN, "the reader of the access log is too slow")
         data = (line + "\n").encode("ascii")
         if self._torn:

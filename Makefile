@@ -2,6 +2,7 @@
 #
 #   make run          the demo: no configuration, no certificate, no upstream of yours needed
 #   make test         lint, types, and every test that is not marked long
+#   make test-native  the pump's own test program in C, under sanitizers and valgrind
 #   make test-long    the tests that take longer
 #   make test-lowest  the suite with exactly the lower bounds of pyproject.toml
 #   make peers        the Node programs that some tests talk to (needs npm)
@@ -26,12 +27,12 @@ unexport PYTHONPATH
 unexport PYTHONHOME
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint types test-long test-lowest peers format clean FORCE
+.PHONY: run test lint types test-native test-long test-lowest peers format clean FORCE
 
 run: $(VENV)/.installed
 	@exec $(VENV)/bin/twistd -n --pidfile= wsrelay --demo
 
-test: lint types
+test: lint types test-native
 	@$(PY) $(PYTEST) -m 'not long' $(TESTS)
 
 lint: $(VENV)/.dev
@@ -40,6 +41,9 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	@$(PY) -m mypy --strict wsrelay
+
+test-native:
+	@tests/native/run
 
 test-long: $(VENV)/.dev
 	@$(PY) $(PYTEST) -m long -o faulthandler_timeout=1800 $(TESTS)
@@ -55,12 +59,13 @@ format: $(VENV)/.dev
 	@$(PY) -m ruff format .
 
 clean:
-	rm -rf $(VENV) $(LOWEST) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf wsrelay/pump/*.so $(VENV) $(LOWEST) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
 	rm -rf tests/e2e/node/node_modules twisted/plugins/dropin.cache
 	find wsrelay tests twisted -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is written last, so an interrupted setting-up is simply done again.
-$(VENV)/.installed: pyproject.toml $(VENV)/.made
+# The native pump is compiled here, if there is a compiler.
+$(VENV)/.installed: pyproject.toml setup.py $(wildcard wsrelay/pump/*.[ch]) wsrelay/pump/build.py $(VENV)/.made
 	@echo "installing wsrelay into $(VENV)"
 	@$(PY) -m pip install --quiet -e .
 	@touch $@
@@ -75,7 +80,7 @@ $(VENV)/.made:
 	@$(call make_venv,$(VENV))
 	@pwd > $@
 
-$(LOWEST)/.installed: pyproject.toml
+$(LOWEST)/.installed: pyproject.toml setup.py
 	@$(call make_venv,$(LOWEST))
 	@sed -n '/^dependencies = /,/^]/s/^ *"\([a-z0-9-]*\)>=\([0-9.]*\)",*$$/\1==\2/p' pyproject.toml > $(LOWEST)/bounds.txt
 	@$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/bounds.txt -e '.[dev]'

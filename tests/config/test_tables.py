@@ -37,15 +37,14 @@ def test_the_texts_that_these_tests_add_to_are_good(mistakes: Told) -> None:
         ("zzz = 1", "1:1: zzz: unknown key; known keys: relay, timeouts, limits, listen, upstream, route, include"),
         (
             "relay = 1",
-            "1:9: relay: expected a table with pump, trusted_proxies, access_log, access_log_format, found 1",
+            "1:9: relay: expected a table with pump, pump_threads, trusted_proxies, access_log, access_log_format,"
+            " found 1",
         ),
         ("relay.pumpe = 1", "1:7: relay.pumpe: unknown key; nearest known key: pump"),
-        ('relay.pump = "fast"', '1:14: relay.pump: expected "auto" or "reactor", found "fast"'),
-        ("relay.pump = true", '1:14: relay.pump: expected "auto" or "reactor", found true'),
-        (
-            'relay.pump = "native"',
-            '1:14: relay.pump: "native" is not supported yet; expected "auto" or "reactor"',
-        ),
+        ('relay.pump = "fast"', '1:14: relay.pump: expected "auto", "native" or "reactor", found "fast"'),
+        ("relay.pump = true", '1:14: relay.pump: expected "auto", "native" or "reactor", found true'),
+        ("relay.pump_threads = -1", "1:22: relay.pump_threads: expected a whole number from 0 to 256, found -1"),
+        ('relay.pump_threads = "2"', '1:22: relay.pump_threads: expected a whole number from 0 to 256, found "2"'),
         ('relay.admin = "127.0.0.1:9180"', "1:7: relay.admin: not supported yet"),
         ('relay.trusted_proxies = "::1"', '1:25: relay.trusted_proxies: expected an array, found "::1"'),
         (

@@ -4,14 +4,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contracts.tunnels import LEGS, PUMPS, Connect, Legs, Pumps, Tunnel
+from tests.contracts.tunnels import LEGS, PUMPS, Connect, Legs, NativePumps, Pumps, Tunnel
 from tests.harness import in_reactor
+from wsrelay.control.pumps import missing
 
 
 @pytest.fixture(params=PUMPS, ids=lambda kind: kind.__name__)
 def pumps(request: pytest.FixtureRequest) -> Iterator[Pumps]:
+    if request.param is NativePumps and (why := missing()):
+        pytest.skip(why)
     made: Pumps = in_reactor(request.param)
     in_reactor(made.factory.open)
+    in_reactor(made.settle)
     yield made
     in_reactor(made.factory.shut)
     assert in_reactor(made.idle_calls) == 0

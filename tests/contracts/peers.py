@@ -22,6 +22,7 @@ from twisted.internet.task import deferLater
 
 from tests.harness import PATIENCE_SECONDS, in_reactor
 from wsrelay.core.outcomes import Loss
+from wsrelay.net.handshakes import ReactorHandshakes
 from wsrelay.net.legs import Leg
 from wsrelay.net.tls_leg import TlsLeg
 
@@ -335,8 +336,10 @@ class Recorder:
     def drained(self) -> None:
         self._told.put(("drained", None))
 
-    def secured(self) -> None:
+    def secured(self, first: bytes) -> None:
         self._told.put(("secured", None))
+        if first:
+            self._told.put(("received", first))
 
 
 def secure(leg: TlsLeg, peer: TlsPeer) -> None:
@@ -356,13 +359,20 @@ def plain_leg(buffers: int = 0) -> tuple[Leg, Peer]:
 def tls_leg(pair: tuple[socket.socket, socket.socket], version: int = SSL.TLS1_3_VERSION) -> tuple[TlsLeg, TlsPeer]:
     """A TLS leg of the relay, as a server, and its far end. No handshake yet."""
     ours, far = pair
-    leg = TlsLeg(ours, reactor, "far", server_context())  # type: ignore[arg-type]  # a module, to mypy
+    leg = TlsLeg(ours, reactor, "far", server_context(), ReactorHandshakes(reactor))  # type: ignore[arg-type]  # a module, to mypy
     return leg, TlsPeer(far, version)
 
 
 def watched(leg: Leg) -> tuple[bool, bool]:
-    """Whether the reactor looks for readability of the leg, and for writability."""
-    return in_reactor(lambda: (leg in reactor.getReaders(), leg in reactor.getWriters()))  # type: ignore[attr-defined]
+    """Whether the reactor looks for readability of the leg's socket, and for writability."""
+
+    def look() -> tuple[bool, bool]:
+        all_of_them = (reactor.getReaders(), reactor.getWriters())  # type: ignore[attr-defined]  # a module, to mypy
+        reading, writing = (any(each.fileno() == leg.fileno() for each in them) for them in all_of_them)
+        return reading, writing
+
+    looked: tuple[bool, bool] = in_reactor(look)
+    return looked
 
 
 @contextlib.contextmanager

@@ -72,12 +72,12 @@ def test_a_tunnel_in_which_nothing_moves_is_idle_even_if_bytes_wait(connect: Con
 
 def test_zero_means_no_limit(connect: Connect) -> None:
     tunnel = connect(SMALL).start(idle=0, write_stall=0, linger=0)
-    tunnel.pass_time(10_000)
+    tunnel.pass_time(1_000)
     tunnel.stuff(Side.CLIENT, MARKED)
-    tunnel.pass_time(10_000)
+    tunnel.pass_time(1_000)
     tunnel.upstream.finish()
     assert tunnel.client.rest() == (b"", End.ORDERLY)
-    tunnel.pass_time(10_000)
+    tunnel.pass_time(1_000)
     assert tunnel.lives()
 
 
@@ -222,6 +222,9 @@ def test_two_tunnels_that_stop_each_other_when_they_end_have_one_outcome_each(co
         each.client.finish()
         assert each.upstream.rest() == (b"", End.ORDERLY)
     one.pass_time(30 + LATE)
-    assert {one.outcome(), two.outcome()} == {Outcome.UPSTREAM_LINGERED, Outcome.DRAINED}
+    outcomes = {one.outcome(), two.outcome()}
+    assert Outcome.UPSTREAM_LINGERED in outcomes
+    # A pump with threads of its own may have ended both before it told of one.
+    assert outcomes <= {Outcome.UPSTREAM_LINGERED, Outcome.DRAINED}
     assert one.lives()  # no further outcome
     assert two.lives()

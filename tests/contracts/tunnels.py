@@ -28,6 +28,7 @@ from tests.contracts.peers import (
 )
 from tests.harness import PATIENCE_SECONDS, in_reactor
 from wsrelay.core.outcomes import Outcome, Side
+from wsrelay.net import takeover
 from wsrelay.net.legs import Leg
 from wsrelay.net.splice import Counts, Handoff, Pump, PumpFactory, ReactorPumpFactory
 
@@ -47,6 +48,9 @@ class Pumps(Protocol):
     def pass_time(self, seconds: float) -> None:
         """Let time pass for the pumps; what is due by then has happened when this returns."""
 
+    def settle(self) -> None:
+        """Return when the pumps have done what was there to do."""
+
     def idle_calls(self) -> int:
         """How many calls wait for a time to come, while no tunnel lives."""
 
@@ -64,12 +68,40 @@ class ReactorPumps:
         for _ in range(steps):
             self._clock.advance(seconds / steps)
 
+    def settle(self) -> None:
+        """All is done: this is the reactor's thread."""
+
     def idle_calls(self) -> int:
         return len(self._clock.getDelayedCalls())
 
 
+class NativePumps:
+    """The pump in C."""
+
+    def __init__(self) -> None:
+        from wsrelay.pump.native import NativePumpFactory
+
+        self._now = 1.0
+        functions = takeover.functions()
+        self._native = NativePumpFactory(reactor, takeover.take, functions, threads=2, sweep_seconds=1.0)  # type: ignore[arg-type]  # a module, to mypy
+        self.factory: PumpFactory = self._native
+
+    def pass_time(self, seconds: float) -> None:
+        """In steps, so that each limit is looked at in its own time."""
+        steps = max(1, round(seconds / 0.5))
+        for _ in range(steps):
+            self._now += seconds / steps
+            self.settle()
+
+    def settle(self) -> None:
+        self._native.hold_time(self._now)
+
+    def idle_calls(self) -> int:
+        return 0
+
+
 # A further pump joins here, with one line.
-PUMPS: list[type[Pumps]] = [ReactorPumps]
+PUMPS: list[type[Pumps]] = [ReactorPumps, NativePumps]
 
 
 @attrs.frozen
@@ -103,6 +135,8 @@ class Tunnel:
         self._peers: dict[Side, Peer] = {}
         for side in Side:
             self._legs[side], self._peers[side] = _connect(tls=legs.of(side), buffers=buffers)
+        # Pumps may take them from the legs, but use no others.
+        self._descriptors = {side: leg.fileno() for side, leg in self._legs.items()}
         self._inodes = {os.fstat(leg.fileno()).st_ino for leg in self._legs.values()}
         near = [socket.socket(fileno=os.dup(leg.fileno())) for leg in self._legs.values()]
         self.capacity = capacity(*near, *(peer.socket for peer in self._peers.values()))
@@ -138,6 +172,7 @@ class Tunnel:
     def start(self, **given: Any) -> "Tunnel":
         """The handoff, without limits of time and early bytes unless they are given."""
         in_reactor(self.start_now, **given)
+        in_reactor(self._pumps.settle)  # so that no time passes before it has begun
         return self
 
     def start_now(self, **given: Any) -> Pump:
@@ -156,6 +191,7 @@ class Tunnel:
     def counts(self) -> Counts:
         """The pump's counts now."""
         assert self._pump is not None
+        in_reactor(self._pumps.settle)
         counts: Counts = in_reactor(self._pump.counts)
         return counts
 
@@ -175,6 +211,7 @@ class Tunnel:
 
     def lives(self) -> bool:
         """Whether there is no outcome, after all that has happened so far."""
+        in_reactor(self._pumps.settle)
         a_turn()
         return self._outcomes.empty()
 
@@ -208,9 +245,7 @@ class Tunnel:
 
     def on_the_way_to(self, side: Side) -> int:
         """Bytes that the relay's kernel has sent to this side and that are not acknowledged: it may send them again."""
-        descriptor, reader = self._legs[side].fileno(), self._peers[side].socket
-        if descriptor == -1:  # the pump has taken it for itself
-            return 0
+        descriptor, reader = self._descriptors[side], self._peers[side].socket
         reader.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         return _queued(descriptor, SENT_OR_NOT) - _queued(descriptor, NOT_SENT)
 

@@ -12,6 +12,7 @@ from tests.contracts.peers import (
     SMALL,
     End,
     Recorder,
+    a_turn,
     clog,
     closing,
     secure,
@@ -84,11 +85,8 @@ def test_a_handshake_that_has_to_wait_for_room_is_completed_when_there_is_some(l
     assert watched(local.leg) == (False, True)  # bytes that could be read would only make the reactor spin
     assert local.told.nothing_more()
 
-    def make_room() -> None:
-        unclog(local.peer.socket, clogged)
-        local.leg.doWrite()
-
-    in_reactor(make_room)
+    unclog(local.peer.socket, clogged)
+    a_turn()
     assert watched(local.leg) == (True, False)
     local.peer.shake_hands()
     assert local.told.next() == ("secured", None)

@@ -20,6 +20,7 @@ from tests.contracts.peers import (
 )
 from tests.harness import in_reactor
 from tests.net.links import MUCH
+from wsrelay.net.handshakes import ReactorHandshakes
 from wsrelay.net.tls_leg import RECORD_BYTES, TlsLeg
 
 
@@ -73,10 +74,9 @@ class Play:
 def play() -> Iterator[Play]:
     """A leg past its handshake, above a connection that follows a script. For use on the reactor's thread."""
     ours, far = tcp_pair()
-    leg = TlsLeg(ours, reactor, "far", server_context())  # type: ignore[arg-type]  # a module, to mypy
+    leg = TlsLeg(ours, reactor, "far", server_context(), ReactorHandshakes(reactor))  # type: ignore[arg-type]  # a module, to mypy
     tls, told = Scripted(), Recorder()
     leg._tls = tls  # type: ignore[assignment]  # as above
-    leg._handshaking = False
     leg.receiver = told
     with closing(leg, Peer(far)):
         yield Play(leg, tls, told, Peer(far))
@@ -224,10 +224,10 @@ def test_a_write_that_has_to_wait_is_tried_again_with_the_same_bytes_first(play:
 
 @on_reactor
 def test_an_end_that_comes_with_bytes_is_told_after_them(play: Play) -> None:
-    play.tls.reads = [b"last", SSL.ZeroReturnError()]
+    play.tls.reads = [bytes(RECORD_BYTES), SSL.ZeroReturnError()]
     play.leg.resume()
     play.leg.doRead()
-    assert play.told.next() == ("received", b"last")
+    assert play.told.next() == ("received", bytes(RECORD_BYTES))
     assert play.told.next() == ("ended", None)
 
 

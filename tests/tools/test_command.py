@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from OpenSSL import SSL
 
 import wsrelay
+from wsrelay.control.pumps import missing
 from wsrelay.tools import command
 
 GOOD = '[[listen]]\naddress = "127.0.0.1:80"\n[[route]]\npath = "/"\nrespond = {}\n'
@@ -75,7 +76,7 @@ def test_version_says_what_a_bug_report_needs() -> None:
     assert said["Python"] == platform.python_version()
     assert said["Twisted"] == twisted.__version__
     assert f"OpenSSL {said['OpenSSL']}".encode() == SSL.OpenSSL_version(SSL.OPENSSL_VERSION)
-    assert said["pump"] == "reactor"
+    assert said["pump"] == (f"reactor; the native one is not there: {why}" if (why := missing()) else "native")
 
 
 def test_a_check_needs_neither_twisted_nor_a_reactor(folder: Path) -> None:

@@ -40,6 +40,7 @@ def settings(tables: Tables, document: Document) -> Settings:
         upstreams=tuple(_upstream(table, ("upstream", row), document) for row, table in tables.upstream.items()),
         routes=tuple(_route(table, timeouts) for table in tables.route.values()),
         pump=tables.relay.pump,
+        pump_threads=tables.relay.pump_threads,
         trusted_proxies=tuple(network for network in networks if network is not None),
         trust_unix=None in networks,
         access_log=AccessLog(on_disk.log_target(tables, document), tables.relay.access_log_format),

@@ -21,6 +21,10 @@ from wsrelay.config.settings import (
 )
 
 _LARGEST = 10_000_000
+
+# More than any machine has cores to give to one proxy.
+_MOST_PUMP_THREADS = 256
+
 _LOG_FORMS = 'expected "stdout", "journal", "off" or a file name'
 
 LOG_WORDS = ("stdout", "journal", "off")
@@ -66,6 +70,10 @@ def _round_robin(value: object) -> Literal["round_robin"]:
     if value != "round_robin":
         raise ValueError(f'expected "round_robin", found {units.seen(value)}')
     return "round_robin"
+
+
+def _pump_threads(value: object) -> int:
+    return units.count(value, 0, _MOST_PUMP_THREADS)
 
 
 def _log_target(value: object) -> str:
@@ -125,7 +133,8 @@ class RelayTable(Table):
 
     LATER = frozenset({"admin"})
 
-    pump: Annotated[Pump, PlainValidator(words.choice(Pump, later=("native",)))] = Pump.AUTO
+    pump: Annotated[Pump, PlainValidator(words.choice(Pump))] = Pump.AUTO
+    pump_threads: Annotated[int, PlainValidator(_pump_threads)] = 0
     trusted_proxies: list[Annotated[Network | None, PlainValidator(addresses.network)]] = []
     access_log: Annotated[str, PlainValidator(_log_target)] = "stdout"
     access_log_format: Annotated[LogFormat, PlainValidator(words.choice(LogFormat))] = LogFormat.TEXT

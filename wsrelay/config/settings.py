@@ -53,6 +53,8 @@ class Pump(enum.Enum):
     """Which pump moves a tunnel's bytes."""
 
     AUTO = "auto"
+    """The native one where it is there."""
+    NATIVE = "native"
     REACTOR = "reactor"
 
 
@@ -240,6 +242,8 @@ class Settings:
     upstreams: tuple[Upstream, ...] = ()
     routes: tuple[Route, ...] = ()
     pump: Pump = Pump.AUTO
+    pump_threads: int = 0
+    """Threads of the native pump; 0 means as many as the process may use cores."""
     trusted_proxies: tuple[Network, ...] = ()
     trust_unix: bool = False
     """Clients on a UNIX socket count as trusted proxies (`"unix:"` in trusted_proxies)."""

@@ -20,18 +20,20 @@ from twisted.python.systemd import ListenFDs
 from wsrelay.config import certificates
 from wsrelay.config.mistakes import ConfigError
 from wsrelay.config.settings import Listener, Mode, Settings, SystemdAddress
+from wsrelay.control import pumps
 from wsrelay.control.access_log import AccessLog
 from wsrelay.control.access_log_targets import AccessLogError, open_access_log
+from wsrelay.control.pumps import Movers
 from wsrelay.core.forwarded import TrustedNetworks
 from wsrelay.core.routing import RouteTable
 from wsrelay.net import sockets
 from wsrelay.net.dialing import Dialer
+from wsrelay.net.handshakes import Handshakes
 from wsrelay.net.legs import Reactor
 from wsrelay.net.listening import CannotListen, Listening, bind
 from wsrelay.net.live import Live
 from wsrelay.net.record import Observer
 from wsrelay.net.site import Site
-from wsrelay.net.splice import SWEEP_SECONDS, PumpFactory, ReactorPumpFactory
 from wsrelay.net.tls import Contexts
 
 # A tunnel has a socket on each side.
@@ -39,9 +41,6 @@ _DESCRIPTORS_A_SESSION = 2
 
 # Listeners, logs, the reactor's own, and what libraries open for a moment.
 _OTHER_DESCRIPTORS = 64
-
-# Limits of time below a few seconds are kept that much more exactly.
-_SWEEPS_A_LIMIT = 4
 
 
 class CannotStart(SystemExit, Exception):
@@ -68,21 +67,24 @@ class RelayService(Service):
         self._reactor = reactor
         self._observer: AccessLog | None = None
         self._inherited = ListenFDs.fromEnvironment()
-        self._pumps: PumpFactory = ReactorPumpFactory(reactor, _sweep_seconds(settings))
+        self._movers: Movers | None = None
         self.live = Live(reactor)
         self.listening: list[Listening] = []
 
     def privilegedStartService(self) -> None:
         """Read keys, bind ports, open the log: what may need root, and what must fail the start."""
         try:
+            self._movers = pumps.choose(self._settings, self._reactor)
             self._observer = open_access_log(self._settings.access_log)
-            sites = _sites(self._settings, self._reactor, self._pumps, self.live, self._observer)
+            sites = _sites(self._settings, self._reactor, self._movers, self.live, self._observer)
             new_id = _ids()
             self._name_unused_sockets()
             for site in sites:
                 self.listening.append(self._listen(site, new_id))
         except ConfigError as error:  # a certificate has changed since the configuration was read
             self._fail_start("; ".join(mistake.text for mistake in error.mistakes))
+        except pumps.NoNativePump as error:
+            self._fail_start(f'pump = "native", and there is no native pump: {error}')
         except (CannotListen, AccessLogError) as error:
             self._fail_start(str(error))
         super().privilegedStartService()  # type: ignore[no-untyped-call]  # Twisted has no types here
@@ -92,8 +94,12 @@ class RelayService(Service):
         if not self.listening:  # not every runner calls privilegedStartService
             self.privilegedStartService()
         super().startService()  # type: ignore[no-untyped-call]  # as above
-        self._pumps.open()
-        self._make_room()
+        assert self._movers is not None
+        self._make_room(self._movers.descriptors)
+        try:
+            self._movers.open()
+        except OSError as error:
+            self._fail_start(f"{error.filename}: {error.strerror}")
         if threading.current_thread() is threading.main_thread():
             # Python's default ends the process, and whoever sees the lines below may send one.
             signal.signal(signal.SIGHUP, self._hang_up)
@@ -101,7 +107,12 @@ class RelayService(Service):
             listening.start()
             listener = listening.site.listener
             self.log.info("listening on {address} ({what})", address=listening.name, what=_what(listener))
-        self.log.info("tunnels are moved by the {pump} pump", pump="reactor")
+        why = self._movers.why_not_native
+        self.log.info(
+            "tunnels are moved by the {pump} pump{why}",
+            pump=self._movers.pumps.name,
+            why=why and f"; the native one is not there: {why}",
+        )
 
     def _listen(self, site: Site, new_id: Callable[[], str]) -> Listening:
         bound = bind(site.listener.address, self._inherited, _unacknowledged_seconds(self._settings))
@@ -113,9 +124,9 @@ class RelayService(Service):
         for name in sorted(self._inherited.inheritedNamedDescriptors().keys() - used):
             self.log.warn('systemd passed a socket named "{name}", which no [[listen]] uses', name=name)
 
-    def _make_room(self) -> None:
+    def _make_room(self, more: int) -> None:
         """Raise the soft limit of descriptors to what `limits.connections` may need, or say that it is too low."""
-        wanted = self._settings.limits.connections * _DESCRIPTORS_A_SESSION + _OTHER_DESCRIPTORS
+        wanted = self._settings.limits.connections * _DESCRIPTORS_A_SESSION + more + _OTHER_DESCRIPTORS
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         if soft != resource.RLIM_INFINITY and soft < most:
@@ -143,7 +154,8 @@ class RelayService(Service):
         return self.live.drain(seconds).addCallback(self._close)
 
     def _close(self, _: None) -> None:
-        self._pumps.shut()
+        if self._movers is not None:
+            self._movers.shut()
         if self._observer is not None:
             self._observer.close()
 
@@ -169,18 +181,19 @@ class RelayService(Service):
         raise CannotStart(f"wsrelay: {text}")
 
 
-def _sites(settings: Settings, reactor: Reactor, pumps: PumpFactory, live: Live, observer: Observer) -> list[Site]:
+def _sites(settings: Settings, reactor: Reactor, movers: Movers, live: Live, observer: Observer) -> list[Site]:
     dialer = Dialer(reactor, settings.upstreams, _unacknowledged_seconds(settings))
     return [
         Site(
             listener=listener,
-            contexts=_contexts(listener),
+            contexts=_contexts(listener, movers.handshakes),
             routes=RouteTable(settings.routes, listener.name),
             timeouts=settings.timeouts,
             limits=settings.limits,
             proxies=TrustedNetworks(settings.trusted_proxies, settings.trust_unix),
             dialer=dialer,
-            pumps=pumps,
+            pumps=movers.pumps,
+            handshakes=movers.handshakes,
             live=live,
             observer=observer,
             reactor=reactor,
@@ -189,10 +202,14 @@ def _sites(settings: Settings, reactor: Reactor, pumps: PumpFactory, live: Live,
     ]
 
 
-def _contexts(listener: Listener) -> Contexts | None:
+def _contexts(listener: Listener, handshakes: Handshakes) -> Contexts | None:
     if not listener.tls:
         return None
-    return Contexts([certificates.load(each) for each in listener.tls], http=listener.mode is Mode.HTTP)
+    contexts = Contexts([certificates.load(each) for each in listener.tls], http=listener.mode is Mode.HTTP)
+    if listener.mode is Mode.HTTP:
+        for context in contexts.all:
+            handshakes.prepare(context)
+    return contexts
 
 
 def _what(listener: Listener) -> str:
@@ -207,13 +224,6 @@ def _unacknowledged_seconds(settings: Settings) -> float:
     """Twice the longest `write_stall`, so that a reader that has only stopped is not taken for one that is gone."""
     every = [settings.timeouts, *(route.timeouts for route in settings.routes)]
     return max(sockets.UNACKNOWLEDGED_SECONDS, *(2 * each.write_stall for each in every))
-
-
-def _sweep_seconds(settings: Settings) -> float:
-    """How often tunnels are looked at: a quarter of their shortest limit, at most every second."""
-    every = [settings.timeouts, *(route.timeouts for route in settings.routes)]
-    limits = [limit for one in every for limit in (one.tunnel_idle, one.write_stall, one.linger) if limit > 0]
-    return min([SWEEP_SECONDS, *(limit / _SWEEPS_A_LIMIT for limit in limits)])
 
 
 def _ids() -> Callable[[], str]:

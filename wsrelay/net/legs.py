@@ -16,6 +16,7 @@ import struct
 import sys
 from typing import Protocol
 
+import attrs
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IReactorFDSet,
@@ -65,8 +66,22 @@ class Receiver(Protocol):
     def drained(self) -> None:
         """The write buffer is empty, and our own end has been sent if `finish` was asked for."""
 
-    def secured(self) -> None:
-        """The TLS handshake is done. Never called for a plain leg."""
+    def secured(self, first: bytes) -> None:
+        """The TLS handshake is done, and `first` came right behind it. Never called for a plain leg."""
+
+
+@attrs.frozen
+class Taken:
+    """A leg's connection without the leg: what a pump outside Python owns."""
+
+    descriptor: int
+    """Open and non-blocking."""
+    unsent: bytes
+    """What was written to the leg and the kernel has not taken; under TLS it has to go through `ssl` first."""
+    ended: bool
+    """Whether the other end has finished writing."""
+    ssl: int = 0
+    """The address of an `SSL` of OpenSSL after its handshake; 0 without TLS."""
 
 
 class _Nobody:
@@ -84,11 +99,11 @@ class _Nobody:
     def drained(self) -> None:
         return None
 
-    def secured(self) -> None:
+    def secured(self, first: bytes) -> None:
         return None
 
 
-_NOBODY = _Nobody()
+NOBODY = _Nobody()
 
 
 @implementer(IReadWriteDescriptor)
@@ -125,7 +140,7 @@ class Leg:
         self._socket = connected
         self._reactor = reactor
         self.address = address
-        self.receiver: Receiver = _NOBODY
+        self.receiver: Receiver = NOBODY
         self._out = bytearray()
         self._reading = False
         self._finishing = False
@@ -203,7 +218,7 @@ class Leg:
         self.pause()
         self._reactor.removeWriter(self)
         self.closed = True
-        self.receiver = _NOBODY
+        self.receiver = NOBODY
         self._out = bytearray()
         self._socket.close()
 
@@ -213,6 +228,15 @@ class Leg:
             if self._socket.family != socket.AF_UNIX:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
             self.close()
+
+    def detach(self) -> "Taken":
+        """Leave the reactor and give up the socket as it is. The leg is closed from here on."""
+        self.pause()
+        self._reactor.removeWriter(self)
+        self.closed = True
+        self.receiver = NOBODY
+        unsent, self._out = bytes(self._out), bytearray()
+        return Taken(self._socket.detach(), unsent, self.ended)
 
     # What the reactor calls.
 

@@ -233,5 +233,5 @@ class Listening:
         if site.contexts is None:
             leg = Leg(connected, site.reactor, record.client)
         else:
-            leg = TlsLeg(connected, site.reactor, record.client, site.contexts.default)
+            leg = TlsLeg(connected, site.reactor, record.client, site.contexts.default, site.handshakes)
         Session(leg, site, record, host).start()

@@ -10,6 +10,7 @@ from wsrelay.core.forwarded import TrustedNetworks
 from wsrelay.core.head import HeadLimits
 from wsrelay.core.routing import RouteTable
 from wsrelay.net.dialing import Dialer
+from wsrelay.net.handshakes import Handshakes
 from wsrelay.net.legs import Reactor
 from wsrelay.net.live import Live
 from wsrelay.net.record import Observer
@@ -30,6 +31,7 @@ class Site:
     proxies: TrustedNetworks
     dialer: Dialer
     pumps: PumpFactory
+    handshakes: Handshakes
     live: Live
     observer: Observer
     reactor: Reactor

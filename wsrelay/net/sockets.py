@@ -9,6 +9,20 @@ _KEEPALIVE_IDLE_SECONDS = 30
 _KEEPALIVE_EVERY_SECONDS = 10
 _KEEPALIVE_PROBES = 3
 
+# Level, name and value of each option that is the same for every connection, as far as this platform has it.
+_OPTIONS = tuple(
+    (level, getattr(socket, name), value)
+    for level, name, value in (
+        (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", _KEEPALIVE_IDLE_SECONDS),
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", _KEEPALIVE_EVERY_SECONDS),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", _KEEPALIVE_PROBES),
+    )
+    if hasattr(socket, name)
+)
+_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
+
 # The process, the system, or the kernel's memory is at its limit; waiting helps, another try at once does not.
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -27,16 +41,10 @@ def tune(connected: socket.socket, unacknowledged_seconds: float = UNACKNOWLEDGE
     """
     if connected.family == socket.AF_UNIX:
         return
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", _KEEPALIVE_IDLE_SECONDS),
-        ("TCP_KEEPINTVL", _KEEPALIVE_EVERY_SECONDS),
-        ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
-        ("TCP_USER_TIMEOUT", int(unacknowledged_seconds * 1000)),
-    ):
-        if hasattr(socket, name):  # not every platform has each
-            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    for level, option, value in _OPTIONS:
+        connected.setsockopt(level, option, value)
+    if _USER_TIMEOUT is not None:
+        connected.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, int(unacknowledged_seconds * 1000))
 
 
 def host_of(family: int, name: object) -> str:

@@ -76,6 +76,9 @@ class Pump(Protocol):
 class PumpFactory(Protocol):
     """What starts pumps; one for a process."""
 
+    name: str
+    """What the log calls it."""
+
     def start(self, handoff: Handoff) -> Pump:
         """Own both legs and move bytes until the tunnel's end."""
 
@@ -88,6 +91,8 @@ class PumpFactory(Protocol):
 
 class ReactorPumpFactory:
     """Pumps on the reactor thread, in pure Python, on every platform."""
+
+    name = "reactor"
 
     def __init__(self, clock: IReactorTime, sweep_seconds: float = SWEEP_SECONDS) -> None:
         """Time limits are kept to within `sweep_seconds`."""
@@ -164,7 +169,7 @@ class _Direction:
         """What waited for our *source* has been sent, so the other direction may go on."""
         self._pump.drained(self)
 
-    def secured(self) -> None:
+    def secured(self, first: bytes) -> None:
         raise AssertionError("a handshake inside a tunnel")
 
     def begin(self) -> None:

@@ -234,8 +234,9 @@ class Stream:
         if wait is not None:
             wait.callback(None)
 
-    def secured(self) -> None:
-        """The TLS handshake is done."""
+    def secured(self, first: bytes) -> None:
+        """The TLS handshake is done, and bytes may have come right behind it."""
+        self.unread(first)
         self._wake()
 
     def _wake(self) -> None:

@@ -36,6 +36,7 @@ class Contexts:
 
     Attributes:
         default: For clients that name no server, or one we do not have; it switches to another by SNI.
+        all: Each of them, once.
     """
 
     def __init__(self, certificates: Sequence[LoadedCertificate], *, http: bool) -> None:
@@ -56,7 +57,7 @@ class Contexts:
                     break
             else:
                 groups.append([certificate])
-        contexts = [_context(group, http=http) for group in groups]
+        contexts = self.all = [_context(group, http=http) for group in groups]
         self.default = contexts[0]
         self._by_name: dict[str, SSL.Context] = {}
         for group, context in zip(groups, contexts, strict=True):
@@ -71,6 +72,7 @@ class Contexts:
         found = self._by_name.get(name) or self._by_name.get("*." + name.partition(".")[2])
         return found or self.default
 
+    # With several names, and only then, a handshake on a thread waits for Python here.
     def _choose(self, connection: SSL.Connection) -> None:
         name = connection.get_servername()
         if name is not None:

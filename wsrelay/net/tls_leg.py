@@ -7,13 +7,13 @@ close_notify is a truncation (RFC 8446 6.1), not an end.
 
 import socket
 
-from cryptography.hazmat.bindings.openssl.binding import Binding
 from OpenSSL import SSL
 from twisted.internet.interfaces import IReadWriteDescriptor
 from zope.interface import implementer
 
 from wsrelay.core.outcomes import Loss
-from wsrelay.net.legs import READ_BYTES, Leg, Reactor
+from wsrelay.net.handshakes import Handshake, Handshakes, Shaken, loss_of
+from wsrelay.net.legs import NOBODY, READ_BYTES, Leg, Reactor, Taken
 
 # The most that one TLS record carries (RFC 8446 5.1), and so what one SSL_read gives and one SSL_write takes.
 RECORD_BYTES = 16 * 1024
@@ -27,14 +27,17 @@ class TlsLeg(Leg):
         heard: Whether any byte has come; without one the other end was only looking whether the port is open.
     """
 
-    __slots__ = ("_again", "_handshaking", "_read_wants_write", "_tls", "_write_wants_read", "heard")
+    __slots__ = ("_again", "_handshakes", "_read_wants_write", "_shaking", "_tls", "_write_wants_read", "heard")
 
-    def __init__(self, connected: socket.socket, reactor: Reactor, address: str, context: SSL.Context) -> None:
+    def __init__(
+        self, connected: socket.socket, reactor: Reactor, address: str, context: SSL.Context, handshakes: Handshakes
+    ) -> None:
         """Take over a connected, non-blocking socket as a server with `context`."""
         super().__init__(connected, reactor, address)
         self._tls = SSL.Connection(context, connected)
         self._tls.set_accept_state()
-        self._handshaking = True
+        self._handshakes = handshakes
+        self._shaking: Handshake | None = None
         self.heard = False
         self._read_wants_write = False
         self._write_wants_read = False
@@ -51,14 +54,13 @@ class TlsLeg(Leg):
         return len(self._out) or int(self._finishing and not (self._shut or self.closed))
 
     def secure(self) -> None:
-        """Begin the handshake. Reading is on from here; the receiver hears `secured` or `lost`."""
-        super().resume()
-        self._shake_hands()
+        """Begin the handshake, before anything else; the receiver hears `secured` or `lost`."""
+        self._shaking = self._handshakes.begin(self._tls, self._socket, self._shaken)
 
     def resume(self) -> None:
         """Read; what OpenSSL holds already is delivered in the next turn, since no event will tell of it."""
         super().resume()
-        if self._reading and not self._handshaking and self._tls.pending():
+        if self._reading and self._tls.pending():
             self._read_again()
 
     def pause(self) -> None:
@@ -70,17 +72,31 @@ class TlsLeg(Leg):
 
     def close(self) -> None:
         """Close at once. OpenSSL's memory (about 22 kB) goes now, not when the last reference does."""
-        if not self.closed:
+        if self._shaking is not None:
+            self._shaking.give_up()
+            self._shaking, self.closed, self.receiver = None, True, NOBODY
+            del self._tls
+        elif not self.closed:
             self._write_wants_read = False
             self._reactor.removeReader(self)
             super().close()
             del self._tls
 
+    @property
+    def connection(self) -> SSL.Connection:
+        """OpenSSL's side of it, for who takes the leg over; gone once the leg is closed."""
+        return self._tls
+
+    def detach(self) -> Taken:
+        """As a plain leg's. OpenSSL's side must have been taken before: it goes with the last reference to it."""
+        self._write_wants_read = False
+        self._reactor.removeReader(self)
+        given = super().detach()
+        del self._tls
+        return given
+
     def doRead(self) -> None:
         """The socket is readable, which may be what the handshake or a write was waiting for."""
-        if self._handshaking:
-            self._shake_hands()
-            return
         if self._write_wants_read:
             self._write_wants_read = False
             self._continue_writing()
@@ -91,9 +107,6 @@ class TlsLeg(Leg):
 
     def doWrite(self) -> None:
         """The socket is writable, which may be what the handshake or a read was waiting for."""
-        if self._handshaking:
-            self._shake_hands()
-            return
         if self._read_wants_write:
             self._read_wants_write = False
             if self._reading:
@@ -102,33 +115,14 @@ class TlsLeg(Leg):
         if not self.closed:
             self._continue_writing()
 
-    def _shake_hands(self) -> None:
-        if not self.heard:
-            try:
-                self.heard = bool(self._socket.recv(1, socket.MSG_PEEK))
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self._lose(Loss.RESET, str(error))
-                return
-        try:
-            self._tls.do_handshake()
-        except SSL.WantReadError:
-            self._reactor.addReader(self)
-            self._reactor.removeWriter(self)
-            return
-        except SSL.WantWriteError:
-            # Bytes that wait to be read would make the reactor spin.
-            self._reactor.removeReader(self)
-            self._reactor.addWriter(self)
-            return
-        except SSL.Error as error:
-            self._lose(*_loss(error, "during the handshake"))
-            return
-        self._handshaking = False
-        self._reactor.removeWriter(self)
-        self.pause()
-        self.receiver.secured()
+    def _shaken(self, shaken: Shaken) -> None:
+        self._shaking = None
+        self.heard = shaken.heard
+        self.ended = shaken.ended
+        if shaken.loss is not None:
+            self._lose(shaken.loss, shaken.problem)
+        else:
+            self.receiver.secured(shaken.first)
 
     def _read(self) -> None:
         """Deliver at most `READ_BYTES` as one piece, so that the other leg writes once."""
@@ -140,6 +134,8 @@ class TlsLeg(Leg):
             except SSL.Error as error:
                 stop = error
                 break
+            if len(pieces[-1]) < RECORD_BYTES and not self._tls.pending():
+                break  # the reactor tells if there is more; asking for it would cost an exception for each message
         if pieces:
             self.receiver.received(b"".join(pieces) if len(pieces) > 1 else pieces[0])
         if self.closed:
@@ -154,7 +150,7 @@ class TlsLeg(Leg):
         elif isinstance(stop, SSL.ZeroReturnError):
             self._end()
         elif not isinstance(stop, SSL.WantReadError):
-            loss, problem = _loss(stop)
+            loss, problem = loss_of(stop)
             if loss is Loss.TRUNCATED and self._shut:
                 # We have said our end, and browsers answer that with a plain FIN. What is cut off is nothing.
                 self._end()
@@ -187,7 +183,7 @@ class TlsLeg(Leg):
                 self._reactor.addReader(self)
                 break
             except SSL.Error as error:
-                self._fail(_loss(error)[1])
+                self._fail(loss_of(error)[1])
                 break
             taken += count
             self.moved += count
@@ -216,20 +212,6 @@ class TlsLeg(Leg):
         except SSL.WantReadError:
             pass
         except SSL.Error as error:
-            self._fail(_loss(error)[1])
+            self._fail(loss_of(error)[1])
             return
         self._shut = True
-
-
-def _loss(error: SSL.Error, when: str = "without close_notify") -> tuple[Loss, str]:
-    """What an error of OpenSSL means for the connection."""
-    if isinstance(error, SSL.SysCallError):
-        # pyOpenSSL leaves a failed write's error in the queue of the thread, where OpenSSL before 4.0 takes it for the
-        # next connection's.
-        Binding.lib.ERR_clear_error()
-        number, text = error.args
-        return (Loss.TRUNCATED, f"the connection ended {when}") if number == -1 else (Loss.RESET, text)
-    if isinstance(error, SSL.ZeroReturnError):
-        return Loss.RESET, "the other end takes nothing after its own close_notify"
-    reasons = [entry[2] for entry in error.args[0]] if error.args else []
-    return Loss.TLS, "; ".join(reasons) or "unknown TLS error"

@@ -7,6 +7,7 @@ import click
 
 import wsrelay
 from wsrelay.config import load
+from wsrelay.config.settings import Pump
 
 _MISTAKES = 1
 _CANNOT_READ = 2
@@ -39,6 +40,14 @@ def check(context: click.Context, file: Path) -> None:
         count = len(error.mistakes)
         click.echo(f"{count} mistake{'s' if count > 1 else ''}", err=True)
         context.exit(_MISTAKES)
+    if loaded.settings.pump is Pump.NATIVE:
+        # Twisted is imported for this question only.
+        from wsrelay.control import pumps
+
+        if why := pumps.missing():
+            click.echo(f'{file}: relay.pump: "native", and there is no native pump: {why}', err=True)
+            click.echo("1 mistake", err=True)
+            context.exit(_MISTAKES)
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"{file}: good")
@@ -52,6 +61,9 @@ def version() -> None:
     import twisted
     from OpenSSL import SSL
 
+    from wsrelay.control import pumps
+
+    why = pumps.missing()
     # cryptography brings an OpenSSL of its own: the distribution's fixes do not reach it.
     openssl = SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode()
     for name, value in (
@@ -60,6 +72,6 @@ def version() -> None:
         ("Twisted", twisted.__version__),
         ("pyOpenSSL", OpenSSL.__version__),
         ("OpenSSL", openssl.removeprefix("OpenSSL ")),
-        ("pump", "reactor"),
+        ("pump", f"reactor; the native one is not there: {why}" if why else "native"),
     ):
         click.echo(f"{name} {value}")

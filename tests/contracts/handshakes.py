@@ -1,0 +1,92 @@
+"""What does TLS handshakes, each kind of it, for the contract that all keep."""
+
+import queue
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from OpenSSL import SSL
+from twisted.internet import reactor
+
+from tests.contracts.peers import server_context, tcp_pair
+from tests.harness import PATIENCE_SECONDS, in_reactor
+from wsrelay.net import takeover
+from wsrelay.net.handshakes import Handshake, Handshakes, ReactorHandshakes, Shaken
+
+
+def on_the_reactor() -> Handshakes:
+    """Pure Python."""
+    return ReactorHandshakes(reactor)  # type: ignore[arg-type]  # a module, to mypy
+
+
+def native() -> Handshakes:
+    """Threads in C."""
+    from wsrelay.pump.handshakes import NativeHandshakes
+
+    return NativeHandshakes(
+        reactor,  # type: ignore[arg-type]  # as above
+        takeover.address_of,
+        takeover.text_of,
+        takeover.choose_protocol,
+        takeover.functions(),
+        threads=2,
+    )
+
+
+KINDS: list[Callable[[], Handshakes]] = [on_the_reactor, native]
+
+
+class Attempt:
+    """One handshake: the relay's end, whose way is told, and the far end's socket."""
+
+    def __init__(self, handshakes: Handshakes, context: SSL.Context) -> None:
+        self._ours, self.far = tcp_pair()
+        self.far.settimeout(PATIENCE_SECONDS)
+        self.inode = self._ours.fileno()
+        self.connection: SSL.Connection | None = SSL.Connection(context, self._ours)
+        self.connection.set_accept_state()
+        self._told: queue.Queue[Shaken] = queue.Queue()
+        self._begun: Handshake = in_reactor(handshakes.begin, self.connection, self._ours, self._told.put)
+
+    def told(self) -> Shaken:
+        """Wait for its end."""
+        return self._told.get(timeout=PATIENCE_SECONDS)
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing was told so far."""
+        return self._told.empty()
+
+    def give_up(self) -> None:
+        """What a leg does that is closed meanwhile; it keeps nothing of the connection."""
+        self.connection = None
+        in_reactor(self._begun.give_up)
+
+    def close(self) -> None:
+        """Both ends."""
+        self._ours.close()
+        self.far.close()
+
+
+@contextmanager
+def attempts(handshakes: Handshakes) -> Iterator[Callable[..., Attempt]]:
+    """Begin any number of handshakes; both ends of all are closed afterwards."""
+    made: list[Attempt] = []
+
+    def begin(context: SSL.Context | None = None) -> Attempt:
+        made.append(Attempt(handshakes, context or server_context()))
+        return made[-1]
+
+    yield begin
+    for attempt in made:
+        attempt.close()
+
+
+def far_end_is_closed(far: socket.socket) -> bool:
+    """Wait until the relay's end is closed."""
+    try:
+        while far.recv(65536):
+            pass
+    except ConnectionResetError:
+        pass
+    return True

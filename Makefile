@@ -5,11 +5,12 @@
 #   make test-native  the pump's own test program in C, under sanitizers and valgrind
 #   make test-long    the tests that take longer
 #   make test-lowest  the suite with exactly the lower bounds of pyproject.toml
+#   make bench        CPU, latency and memory beside nginx, HAProxy and Caddy; BENCH=--quick for two minutes
 #   make peers        the Node programs that some tests talk to (needs npm)
 #   make format       write the code the way `make test` wants it
 #   make clean        remove everything made here
 #
-# PYTHON=/path/to/python3 says which interpreter; TESTS="-k head" goes to pytest.
+# PYTHON=/path/to/python3 says which interpreter; TESTS="-k head" goes to pytest, BENCH="--only small" to the bench.
 
 SHELL := /bin/sh
 .SUFFIXES:
@@ -17,6 +18,7 @@ SHELL := /bin/sh
 
 PYTHON ?=
 TESTS ?=
+BENCH ?= --write-docs
 VENV := .venv
 PY := $(VENV)/bin/python
 LOWEST := .venv-lowest
@@ -27,7 +29,7 @@ unexport PYTHONPATH
 unexport PYTHONHOME
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint types test-native test-long test-lowest peers format clean FORCE
+.PHONY: run test lint types test-native test-long test-lowest bench peers format clean FORCE
 
 run: $(VENV)/.installed
 	@exec $(VENV)/bin/twistd -n --pidfile= wsrelay --demo
@@ -40,7 +42,7 @@ lint: $(VENV)/.dev
 	@$(PY) -m ruff format --check .
 
 types: $(VENV)/.dev
-	@$(PY) -m mypy --strict wsrelay
+	@$(PY) -m mypy --strict
 
 test-native:
 	@tests/native/run
@@ -51,6 +53,10 @@ test-long: $(VENV)/.dev
 test-lowest: $(LOWEST)/.installed
 	@$(LOWEST)/bin/python $(PYTEST) -m 'not long' $(TESTS)
 
+# Compiles its load and its upstream first (a C compiler, OpenSSL's headers). A whole run writes docs/performance.md.
+bench: $(VENV)/.installed
+	@$(PY) -m bench $(BENCH)
+
 peers:
 	@cd tests/e2e/node && npm ci --no-audit --no-fund
 
@@ -60,8 +66,8 @@ format: $(VENV)/.dev
 
 clean:
 	rm -rf wsrelay/pump/*.so $(VENV) $(LOWEST) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
-	rm -rf tests/e2e/node/node_modules twisted/plugins/dropin.cache
-	find wsrelay tests twisted -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf tests/e2e/node/node_modules twisted/plugins/dropin.cache bench/build
+	find wsrelay tests twisted bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is written last, so an interrupted setting-up is simply done again.
 # The native pump is compiled here, if there is a compiler.

@@ -4,6 +4,7 @@ The reactor runs in a thread of its own, so a test is a straight script: connect
 blocking call has a generous limit, which only a failing test reaches.
 """
 
+import fcntl
 import gc
 import json
 import os
@@ -85,6 +86,8 @@ class Relay:
         fifo = folder / "access.fifo"
         os.mkfifo(fifo)
         self._pipe = os.open(fifo, os.O_RDWR)
+        # The relay drops lines for a slow reader, and on a busy machine the thread below is one.
+        fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, 1 << 20)
         file = folder / "wsrelay.toml"
         file.write_text(f'[relay]\naccess_log = "{fifo}"\naccess_log_format = "json"\n{text}')
         self._lines: queue.Queue[dict[str, Any]] = queue.Queue()

@@ -78,7 +78,7 @@ static SSL *ssl_on(SSL_CTX *context, int descriptor)
     return ssl;
 }
 
-void far_connect(struct far *far, bool under_tls, int buffers, int *descriptor, SSL **ssl)
+void far_begin(struct far *far, bool under_tls, int buffers, int *descriptor, SSL **ssl)
 {
     *far = (struct far){0};
     *ssl = NULL;
@@ -89,6 +89,13 @@ void far_connect(struct far *far, bool under_tls, int buffers, int *descriptor, 
     far->ssl = ssl_on(client, far->descriptor);
     SSL_set_accept_state(*ssl);
     SSL_set_connect_state(far->ssl);
+}
+
+void far_connect(struct far *far, bool under_tls, int buffers, int *descriptor, SSL **ssl)
+{
+    far_begin(far, under_tls, buffers, descriptor, ssl);
+    if (!under_tls)
+        return;
     for (int steps = 0; SSL_in_init(*ssl) || SSL_in_init(far->ssl); steps++) {
         CHECK(steps < 1000);
         struct pollfd both[] = {{*descriptor, POLLIN, 0}, {far->descriptor, POLLIN, 0}};

@@ -39,7 +39,10 @@ struct far {
 void far_prepare(void);
 void far_clean_up(void);
 
-/* A connection: our end, non-blocking and after its handshake, and its far end. */
+/* A connection: our end, non-blocking, and its far end; before its handshake, */
+void far_begin(struct far *far, bool under_tls, int buffers, int *descriptor, SSL **ssl);
+
+/* and after it. */
 void far_connect(struct far *far, bool under_tls, int buffers, int *descriptor, SSL **ssl);
 
 void pattern(unsigned seed, size_t at, char *bytes, size_t count);

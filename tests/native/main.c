@@ -38,6 +38,12 @@ static const struct {
     ONCE(ends_not_yet_told_are_freed_with_the_pump),
     ONCE(reused_descriptors_meet_nobody),
     ONCE(tunnels_come_and_go),
+    ONCE(handshakes_succeed_and_lose_no_byte_behind_them),
+    ONCE(a_failed_handshake_says_why),
+    ONCE(an_end_right_behind_a_handshake_is_told),
+    ONCE(a_handshake_is_given_up_in_every_state),
+    ONCE(handshakes_under_way_are_freed_with_their_threads),
+    ONCE(without_memory_no_handshake_begins),
 };
 
 static const struct kind KINDS[] = {{{false, false}}, {{true, false}}, {{false, true}}, {{true, true}}};

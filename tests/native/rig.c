@@ -27,7 +27,7 @@ static int pending(const void *ssl) { return SSL_pending(ssl); }
 static int shut_down(void *ssl) { return SSL_shutdown(ssl); }
 static void free_ssl(void *ssl) { SSL_free(ssl); }
 
-static const struct tls_calls CALLS = {
+const struct tls_calls CALLS = {
     .SSL_do_handshake = do_handshake,
     .SSL_read = read_ssl,
     .SSL_write = write_ssl,

@@ -78,6 +78,9 @@ void rig_rests(struct rig *rig);
 
 int open_descriptors(void);
 
+/* OpenSSL, as the pump calls it. */
+extern const struct tls_calls CALLS;
+
 /* Faults. Each is 0 when nothing is to fail. */
 extern atomic_int fail_allocations; /* of the pump's own code, whatever the thread */
 extern atomic_int fail_watches;     /* EPOLL_CTL_ADD for a leg */

@@ -41,4 +41,12 @@ void ends_not_yet_told_are_freed_with_the_pump(void);
 void reused_descriptors_meet_nobody(void);
 void tunnels_come_and_go(void);
 
+/* test_handshakes.c */
+void handshakes_succeed_and_lose_no_byte_behind_them(void);
+void a_failed_handshake_says_why(void);
+void an_end_right_behind_a_handshake_is_told(void);
+void a_handshake_is_given_up_in_every_state(void);
+void handshakes_under_way_are_freed_with_their_threads(void);
+void without_memory_no_handshake_begins(void);
+
 #endif

@@ -54,7 +54,10 @@ class TlsLeg(Leg):
         return len(self._out) or int(self._finishing and not (self._shut or self.closed))
 
     def secure(self) -> None:
-        """Begin the handshake, before anything else; the receiver hears `secured` or `lost`."""
+        """Begin the handshake; the receiver hears `secured` or `lost`. Until then only `close` and `abort` are allowed.
+
+        OpenSSL's side may be in another thread's hands meanwhile.
+        """
         self._shaking = self._handshakes.begin(self._tls, self._socket, self._shaken)
 
     def resume(self) -> None:
@@ -169,6 +172,7 @@ class TlsLeg(Leg):
 
     def _send(self, data: bytes | bytearray) -> int:
         """Send record by record until all is taken or OpenSSL has to wait."""
+        assert self._shaking is None, "written to during its handshake"
         taken = 0
         while taken < len(data):
             try:
@@ -204,6 +208,7 @@ class TlsLeg(Leg):
 
     def _shut_down(self) -> None:
         """Send close_notify; the TCP connection stays until both have (RFC 8446 6.1)."""
+        assert self._shaking is None, "ended during its handshake"
         try:
             self._tls.shutdown()
         except SSL.WantWriteError:

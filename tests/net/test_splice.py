@@ -145,6 +145,7 @@ def send_until(tunnel: Tunnel, side: Side, enough: Callable[[Leg], bool]) -> int
             sent += 1024
             while getattr(tunnel.counts(), f"to_{other(side).value}") < sent:
                 pass
+            settled = 0
         settled = 0 if tunnel.on_the_way_to(other(side)) else settled + 1
     assert not tunnel.is_paused(side)
     return sent

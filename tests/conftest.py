@@ -5,11 +5,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from twisted.internet import reactor
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
 from tests.harness import PATIENCE_SECONDS, RawServer, Relay, in_reactor, raw_server
+
+# No test depends on time being short; hypothesis has 200 ms for an example, and a busy machine takes them.
+hypothesis.settings.register_profile("shared machine", deadline=None)
+hypothesis.settings.load_profile("shared machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

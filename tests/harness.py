@@ -123,9 +123,10 @@ class Relay:
         """The port of the listener at this place in the file."""
         return int(self.service.listening[index].name.rpartition(":")[2])
 
-    def connect(self, index: int = 0) -> Wire:
-        """A plain client."""
-        return self._keep(socket.create_connection(("127.0.0.1", self.port(index)), PATIENCE_SECONDS))
+    def connect(self, index: int = 0, source: str = "127.0.0.1") -> Wire:
+        """A plain client at an address of its own: all of 127.0.0.0/8 is loopback."""
+        place = ("127.0.0.1", self.port(index))
+        return self._keep(socket.create_connection(place, PATIENCE_SECONDS, source_address=(source, 0)))
 
     def connect_unix(self, path: str) -> Wire:
         """A plain client on a UNIX socket."""
@@ -208,11 +209,12 @@ class Relay:
         self._end_reading()
 
 
-def http(upstream: RawServer, more: str = "", route: str = "") -> str:
+def http(upstream: RawServer, more: str = "", route: str = "", listen: str = "") -> str:
     """A configuration: one plain http listener, one upstream, one route for everything. `more` comes before them."""
     return f"""{more}
 [[listen]]
 address = "127.0.0.1:0"
+{listen}
 [[upstream]]
 name = "app"
 servers = ["{upstream.address}"]

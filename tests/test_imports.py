@@ -20,8 +20,8 @@ ROOMS = {
     "control": {"control", "net", "core", "config", "pump", "data"},
     "tools": {"tools", "control", "net", "core", "config", "data"},
     "pump": {"pump", "wsrelay.net.splice", "wsrelay.net.handshakes", "wsrelay.net.legs", "wsrelay.core.outcomes"},
-    "net": {"net", "core", "wsrelay.config.settings", "wsrelay.config.certificates"},
-    "core": {"core", "wsrelay.config.settings"},
+    "net": {"net", "core", "wsrelay.config.settings", "wsrelay.config.networks", "wsrelay.config.certificates"},
+    "core": {"core", "wsrelay.config.settings", "wsrelay.config.networks"},
     "config": {"config"},
 }
 

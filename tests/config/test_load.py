@@ -10,6 +10,7 @@ import pytest
 
 from tests.config.issuing import issue
 from wsrelay.config import build, load, schema
+from wsrelay.config.networks import Access, Networks
 from wsrelay.config.settings import (
     AccessLog,
     Certificate,
@@ -18,6 +19,7 @@ from wsrelay.config.settings import (
     Listener,
     LogFormat,
     Mode,
+    Origins,
     PathKind,
     PathPattern,
     Pump,
@@ -69,6 +71,8 @@ linger = "1h"
 drain = 0
 [limits]
 connections = 7
+connections_per_address = 5
+handshakes_per_second = 3
 head_bytes = "64KiB"
 head_fields = 9
 body_bytes = "1MiB"
@@ -84,6 +88,7 @@ upstream = "u"
 [[listen]]
 address = "systemd:old"
 redirect = "https"
+allow = ["192.0.2.0/24", "unix:"]
 [[upstream]]
 name = "u"
 servers = ["App.internal:80", { address = "unix:/run/a.sock" }, "unix:b.sock"]
@@ -96,6 +101,9 @@ upstream = "u"
 rewrite = "/v2"
 host_header = "upstream"
 websocket = "require"
+origins = ["https://example.com", "absent"]
+allow = ["10.0.0.0/8"]
+deny = ["10.1.0.0/16", "10.2.0.0/16"]
 timeouts = { tunnel_idle = "10m", connect = 0.5 }
 [[route]]
 host = "*.example.com"
@@ -130,7 +138,12 @@ def test_every_key_reaches_the_settings(pems: Path, loaded: Load) -> None:
                 mode=Mode.TCP,
                 upstream="u",
             ),
-            Listener(name="systemd:old", address=SystemdAddress("old"), redirect_to_https=True),
+            Listener(
+                name="systemd:old",
+                address=SystemdAddress("old"),
+                redirect_to_https=True,
+                access=Access(allow=Networks((ip_network("192.0.2.0/24"),), unix=True)),
+            ),
         ),
         upstreams=(
             Upstream(
@@ -138,11 +151,10 @@ def test_every_key_reaches_the_settings(pems: Path, loaded: Load) -> None:
             ),
         ),
         pump=Pump.REACTOR,
-        trusted_proxies=(ip_network("10.0.0.0/8"), ip_network("::1")),
-        trust_unix=True,
+        trusted_proxies=Networks((ip_network("10.0.0.0/8"), ip_network("::1")), unix=True),
         access_log=AccessLog(str(folder / "logs.txt"), LogFormat.JSON),
         timeouts=general,
-        limits=Limits(7, 65536, 9, 1 << 20),
+        limits=Limits(7, 5, 3, 65536, 9, 1 << 20),
     )
     assert routes == (
         Route(
@@ -151,6 +163,11 @@ def test_every_key_reaches_the_settings(pems: Path, loaded: Load) -> None:
             host=b"example.com",
             listen=("public",),
             websocket=WebSocketPolicy.REQUIRE,
+            origins=Origins(re.compile(rb"https://example\.com(?::443)?", re.DOTALL), absent=True),
+            access=Access(
+                allow=Networks((ip_network("10.0.0.0/8"),)),
+                deny=Networks((ip_network("10.1.0.0/16"), ip_network("10.2.0.0/16"))),
+            ),
             timeouts=attrs.evolve(general, tunnel_idle=600, connect=0.5),
             name="example.com/wss",
         ),

@@ -9,6 +9,7 @@ from wsrelay.config import load, rules
 Told = Callable[[str], list[str]]
 
 UPSTREAM = '[[upstream]]\nname = "u"\nservers = ["a:1"]\n'  # three lines
+DENIED_TOO = "deny has it too, and deny wins; allow alone already keeps everybody else out"
 ROUTE = '[[route]]\npath = "/"\n'
 
 
@@ -29,6 +30,10 @@ def test_a_configuration_needs_a_listener(mistakes: Told) -> None:
             ['6:1: listen[0].redirect: not with mode = "tcp", which reads no requests'],
         ),
         ('upstream = "u"', ['6:1: listen[0].upstream: only with mode = "tcp"; in mode "http" a [[route]] names it']),
+        (
+            'allow = ["::1"]\ndeny = ["::1"]',
+            [f"6:10: listen[0].allow[0]: {DENIED_TOO}"],
+        ),
     ],
 )
 def test_keys_of_a_listener_that_do_not_go_together_are_told(mistakes: Told, listen: str, told: list[str]) -> None:
@@ -73,6 +78,21 @@ def test_a_mode_that_is_wrong_is_not_taken_for_http(mistakes: Told) -> None:
             ["9:27: route[0].respond.body: not with status 204, which has no content (RFC 9110 6.4.1)"],
         ),
         ("respond = { status = 304 }", []),
+        ('respond = {}\norigins = ["absent"]', ["10:1: route[0].origins: only with upstream"]),
+        (
+            'upstream = "u"\nwebsocket = "refuse"\norigins = ["absent"]',
+            ['11:1: route[0].origins: not with websocket = "refuse": nobody may open one here'],
+        ),
+        ('upstream = "u"\norigins = []', ["10:11: route[0].origins: expected at least one element"]),
+        ('upstream = "u"\nallow = []', ["10:9: route[0].allow: expected at least one element"]),
+        ('upstream = "u"\nallow = ["10.0.0.0/8", "unix:"]\ndeny = ["10.1.0.0/16", "::/0"]', []),
+        (
+            'upstream = "u"\nallow = ["10.0.0.0/8", "unix:"]\ndeny = ["0.0.0.0/0", "unix:"]',
+            [
+                f"10:10: route[0].allow[0]: {DENIED_TOO}",
+                f"10:24: route[0].allow[1]: {DENIED_TOO}",
+            ],
+        ),
         ("static = {}", ["9:1: route[0].static: not supported yet"]),
         ('upstrem = "u"\nrewrite = "/"', ["9:1: route[0].upstrem: unknown key; nearest known key: upstream"]),
         (

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from wsrelay.config import schema
+from wsrelay.config import origins, schema
 
 # Good by itself, so that one mistake of a test stands alone; the tests add to it.
 SITE = """[[listen]]
@@ -76,8 +76,14 @@ def test_the_texts_that_these_tests_add_to_are_good(mistakes: Told) -> None:
             '1:21: limits.body_bytes: expected a size such as "64KiB", "1MiB" or a number of bytes, found "1mb";'
             ' did you mean "1MiB"?',
         ),
-        ("limits.connections_per_address = 0", "1:8: limits.connections_per_address: not supported yet"),
-        ("limits.handshakes_per_second = 0", "1:8: limits.handshakes_per_second: not supported yet"),
+        (
+            "limits.connections_per_address = -1",
+            "1:34: limits.connections_per_address: expected a whole number from 0 to 10000000, found -1",
+        ),
+        (
+            'limits.handshakes_per_second = "5"',
+            '1:32: limits.handshakes_per_second: expected a whole number from 0 to 10000000, found "5"',
+        ),
     ],
 )
 def test_a_mistake_in_a_single_table_is_told_where_it_stands(mistakes: Told, line: str, told: str) -> None:
@@ -194,7 +200,7 @@ def test_a_mistake_in_a_server_is_told_where_it_stands(mistakes: Told, servers: 
         ("remove_request = []", "9:1: route[0].remove_request: not supported yet"),
         ("set_response = {}", "9:1: route[0].set_response: not supported yet"),
         ("remove_response = []", "9:1: route[0].remove_response: not supported yet"),
-        ("origins = []", "9:1: route[0].origins: not supported yet"),
+        ("origins = [1]", f"9:12: route[0].origins[0]: expected {origins.FORMS}, found 1"),
         ("cors = {}", "9:1: route[0].cors: not supported yet"),
     ],
 )  # fmt: skip
@@ -247,7 +253,8 @@ def test_what_is_no_array_of_tables_is_told(mistakes: Told, key: str) -> None:
 
 def test_an_element_that_is_no_table_is_told(mistakes: Told) -> None:
     assert mistakes('listen = [3]\nroute = [{ path = "/", respond = {} }]\n') == [
-        "site.toml:1:11: listen[0]: expected a table with name, address, mode, tls, upstream, redirect, found 3"
+        "site.toml:1:11: listen[0]: expected a table with name, address, mode, tls, upstream, redirect, allow, deny,"
+        " found 3"
     ]
 
 

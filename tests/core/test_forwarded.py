@@ -2,10 +2,11 @@ from ipaddress import ip_network
 
 import pytest
 
-from wsrelay.core.forwarded import ClientFacts, TrustedNetworks, identity_lines, real_ip
+from wsrelay.config.networks import Networks
+from wsrelay.core.forwarded import ClientFacts, identity_lines, real_ip
 from wsrelay.core.head import HeadLimits, RequestHead, RequestReader
 
-OURS = TrustedNetworks((ip_network("10.0.0.0/8"), ip_network("fd00::/8")), unix=True)
+OURS = Networks((ip_network("10.0.0.0/8"), ip_network("fd00::/8")), unix=True)
 
 
 def request(*lines: bytes, start: bytes = b"GET / HTTP/1.1", host: bytes = b"Host: Example.com:8443") -> RequestHead:
@@ -60,14 +61,14 @@ def test_a_client_is_trusted_by_its_network(address, trusted):
 
 
 def test_nobody_is_trusted_by_default():
-    nobody = TrustedNetworks()
+    nobody = Networks()
     for address in ("127.0.0.1", "::1", "unix:", "10.0.0.1"):
         assert not ClientFacts.of(address, secure=False, proxies=nobody).trusted
 
 
 def test_an_address_seen_before_is_judged_by_the_networks_of_its_own_listener():
     """What is remembered of an address is how it reads, not who trusts it."""
-    for proxies, trusted in ((OURS, True), (TrustedNetworks(), False), (OURS, True)):
+    for proxies, trusted in ((OURS, True), (Networks(), False), (OURS, True)):
         assert ClientFacts.of("10.1.2.3", secure=False, proxies=proxies).trusted is trusted
 
 
@@ -99,7 +100,7 @@ def test_a_client_that_names_no_host_gets_no_forwarded_host():
 
 
 def test_a_client_on_a_unix_socket_is_named_as_nginx_names_it():
-    described = lines(request(), ClientFacts.of("unix:", secure=False, proxies=TrustedNetworks()))
+    described = lines(request(), ClientFacts.of("unix:", secure=False, proxies=Networks()))
     assert (described[b"X-Real-IP"], described[b"X-Forwarded-For"]) == (b"unix:", b"unix:")
 
 

@@ -4,15 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wsrelay.config.networks import Networks
 from wsrelay.core import hopbyhop
 from wsrelay.core.body import Chunked, Framing, Length, NoBody, UntilClose
-from wsrelay.core.forwarded import ClientFacts, TrustedNetworks
+from wsrelay.core.forwarded import ClientFacts
 from wsrelay.core.head import HeadLimits, RequestHead, RequestReader
 from wsrelay.core.reasons import Reason
 from wsrelay.core.refusal import Refusal
 
 LIMITS = HeadLimits(max_bytes=32 * 1024, max_fields=128)
-PROXIES = TrustedNetworks((ip_network("10.0.0.0/8"),))
+PROXIES = Networks((ip_network("10.0.0.0/8"),))
 STRANGER = ClientFacts.of("203.0.113.9", secure=True, proxies=PROXIES)
 FRIEND = ClientFacts.of("10.0.0.1", secure=False, proxies=PROXIES)
 IDENTITY = [

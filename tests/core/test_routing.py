@@ -4,12 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsrelay.config.settings import PathKind, PathPattern, Respond, Route, ToUpstream, WebSocketPolicy
+from wsrelay.config.settings import PathKind, PathPattern, Respond, Route, ToUpstream
 from wsrelay.core.head import HeadLimits, RequestHead, RequestReader
 from wsrelay.core.reasons import Reason
 from wsrelay.core.refusal import Refusal
-from wsrelay.core.routing import Match, RouteTable, admit
-from wsrelay.core.upgrade import Plain, Upgrade
+from wsrelay.core.routing import Match, RouteTable
 
 
 def route(path: str, host: str | None = None, *, rewrite: str | None = None, listen: tuple[str, ...] | None = None):
@@ -257,34 +256,3 @@ def test_the_longest_prefix_is_found_as_by_comparing_each(prefixes, path):
         assert refused(routes, path) is Reason.NO_ROUTE
     else:
         assert resolve(routes, asked(path)).route is expected
-
-
-def policy(setting: WebSocketPolicy) -> Route:
-    return Route(path=PathPattern(PathKind.PREFIX, b"/"), action=Respond(), websocket=setting)
-
-
-@pytest.mark.parametrize(
-    ("setting", "kind"),
-    [
-        (WebSocketPolicy.ALLOW, Plain()),
-        (WebSocketPolicy.ALLOW, Upgrade(b"", b"")),
-        (WebSocketPolicy.REFUSE, Plain()),
-        (WebSocketPolicy.REQUIRE, Upgrade(b"", b"")),
-    ],
-)
-def test_a_route_admits_what_its_setting_says(setting, kind):
-    admit(policy(setting), kind)
-
-
-@pytest.mark.parametrize(
-    ("setting", "kind", "reason"),
-    [
-        (WebSocketPolicy.REFUSE, Upgrade(b"", b""), Reason.WEBSOCKET_REFUSED),
-        (WebSocketPolicy.REQUIRE, Plain(), Reason.WEBSOCKET_REQUIRED),
-    ],
-)
-def test_a_route_refuses_what_its_setting_says(setting, kind, reason):
-    with pytest.raises(Refusal) as caught:
-        admit(policy(setting), kind)
-    assert caught.value.reason is reason
-    assert ((b"Upgrade", b"websocket") in caught.value.fields) is (reason is Reason.WEBSOCKET_REQUIRED)

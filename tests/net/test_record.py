@@ -6,7 +6,10 @@ from wsrelay.core.outcomes import Outcome
 from wsrelay.core.reasons import Reason
 from wsrelay.net.record import SessionRecord
 
-CONNECTION = {"id": "ab-1", "listener": "public", "client": "192.0.2.1:4711", "opened_at": 1.5, "tls": "TLSv1.3"}
+CONNECTION = {
+    "id": "ab-1", "listener": "public", "client": "192.0.2.1:4711", "opened_at": 1.5, "tls": "TLSv1.3",
+    "counted_as": 3,
+}  # fmt: skip
 REQUEST = {
     "real_ip": "192.0.2.9", "method": "GET", "host": "example.com", "target": "/", "route": "example.com/",
     "upstream": "127.0.0.1:80", "detail": "it broke", "reason": Reason.UPSTREAM_CLOSED,

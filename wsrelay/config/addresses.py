@@ -7,9 +7,9 @@ with what was expected.
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
+from wsrelay.config.networks import Network
 from wsrelay.config.settings import (
     ListenAddress,
-    Network,
     ServerAddress,
     SystemdAddress,
     TcpAddress,
@@ -115,7 +115,7 @@ def _ascii_form(text: str) -> str:
 
 
 def network(value: object) -> Network | None:
-    """A network or a single address of a trusted proxy; None for `"unix:"`, clients on UNIX sockets."""
+    """A network or a single address; None for `"unix:"`, clients on UNIX sockets."""
     if value == "unix:":
         return None
     try:

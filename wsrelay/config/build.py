@@ -4,9 +4,10 @@ from typing import TypeVar
 
 import attrs
 
-from wsrelay.config import on_disk
+from wsrelay.config import on_disk, origins
 from wsrelay.config.document import Document
 from wsrelay.config.mistakes import KeyPath
+from wsrelay.config.networks import EVERYBODY, Access, Networks
 from wsrelay.config.references import name
 from wsrelay.config.schema import ListenTable, RouteTable, TimeoutsTable, UpstreamTable
 from wsrelay.config.settings import (
@@ -34,15 +35,13 @@ _Elsewhere = TypeVar("_Elsewhere", bound=TcpAddress | SystemdAddress)
 def settings(tables: Tables, document: Document) -> Settings:
     """Make the settings; to be called only after every check has passed."""
     timeouts = _timeouts(Timeouts(), tables.timeouts)
-    networks = tables.relay.trusted_proxies
     return Settings(
         listeners=tuple(_listener(listen, ("listen", row), document) for row, listen in tables.listen.items()),
         upstreams=tuple(_upstream(table, ("upstream", row), document) for row, table in tables.upstream.items()),
         routes=tuple(_route(table, timeouts) for table in tables.route.values()),
         pump=tables.relay.pump,
         pump_threads=tables.relay.pump_threads,
-        trusted_proxies=tuple(network for network in networks if network is not None),
-        trust_unix=None in networks,
+        trusted_proxies=Networks.of(tables.relay.trusted_proxies),
         access_log=AccessLog(on_disk.log_target(tables, document), tables.relay.access_log_format),
         timeouts=timeouts,
         limits=attrs.evolve(Limits(), **tables.limits.model_dump(exclude_none=True)),
@@ -64,6 +63,7 @@ def _listener(table: ListenTable, path: KeyPath, document: Document) -> Listener
         ),
         upstream=table.upstream,
         redirect_to_https=table.redirect is not None,
+        access=_access(table),
     )
 
 
@@ -90,9 +90,17 @@ def _route(table: RouteTable, timeouts: Timeouts) -> Route:
         host=table.host,
         listen=None if table.listen is None else tuple(table.listen),
         websocket=table.websocket,
+        origins=None if table.origins is None else origins.origins(table.origins),
+        access=_access(table),
         timeouts=_timeouts(timeouts, table.timeouts),
         name=f"{host}{mark}{table.path.text.decode()}",
     )
+
+
+def _access(table: ListenTable | RouteTable) -> Access:
+    if table.allow is None and not table.deny:
+        return EVERYBODY
+    return Access(None if table.allow is None else Networks.of(table.allow), Networks.of(table.deny))
 
 
 def _action(table: RouteTable) -> ToUpstream | RedirectTo | Respond:

@@ -5,8 +5,9 @@ from collections.abc import Collection
 from wsrelay.config import patterns
 from wsrelay.config.document import Document, Report
 from wsrelay.config.mistakes import KeyPath
+from wsrelay.config.networks import Network
 from wsrelay.config.schema import ListenTable, RouteTable
-from wsrelay.config.settings import Mode
+from wsrelay.config.settings import Mode, WebSocketPolicy
 from wsrelay.config.tables import Tables
 
 _ACTIONS = ("upstream", "redirect", "respond")
@@ -29,6 +30,7 @@ def check(tables: Tables, document: Document, report: Report) -> None:
 def _listen(listen: ListenTable, row: int, tables: Tables, document: Document, report: Report) -> None:
     path: KeyPath = ("listen", row)
     said = _said("listen", row, document)
+    _access(listen, path, document, report)
     if listen.mode is Mode.TCP:
         if "upstream" not in said and tables.spelled("listen", row):
             report.mistake(document, (*path, "upstream"), 'missing; mode = "tcp" sends every connection to an upstream')
@@ -49,7 +51,10 @@ def _route(route: RouteTable, row: int, tables: Tables, document: Document, repo
         report.mistake(document, path, "expected one of upstream, redirect and respond, found none")
     for extra in actions[1:]:
         report.wrong_key(document, (*path, extra), f"not with {actions[0]}: a route does one thing")
-    for key in ("rewrite", "host_header"):
+    _access(route, path, document, report)
+    if "origins" in said and route.websocket is WebSocketPolicy.REFUSE:
+        report.wrong_key(document, (*path, "origins"), 'not with websocket = "refuse": nobody may open one here')
+    for key in ("rewrite", "host_header", "origins"):
         if key in said and "upstream" not in said and (actions or tables.spelled("route", row)):
             report.wrong_key(document, (*path, key), "only with upstream")
     if route.respond is not None and route.respond.body and not patterns.has_content(route.respond.status):
@@ -60,6 +65,20 @@ def _route(route: RouteTable, row: int, tables: Tables, document: Document, repo
             if getattr(route.timeouts, key) is not None:
                 text = "has no effect on a route; it belongs into [timeouts]"
                 report.warning(document, (*path, "timeouts", key), text)
+
+
+def _access(table: ListenTable | RouteTable, path: KeyPath, document: Document, report: Report) -> None:
+    """What is denied as a whole is allowed in vain; most often somebody meant `deny` to be the rest."""
+    for position, allowed in enumerate(table.allow or ()):
+        if any(_within(allowed, denied) for denied in table.deny):
+            text = "deny has it too, and deny wins; allow alone already keeps everybody else out"
+            report.mistake(document, (*path, "allow", position), text)
+
+
+def _within(inner: Network | None, outer: Network | None) -> bool:
+    if inner is None or outer is None:
+        return inner is outer
+    return inner.version == outer.version and inner.prefixlen >= outer.prefixlen and inner.network_address in outer
 
 
 def _said(array: str, row: int, document: Document) -> Collection[str]:

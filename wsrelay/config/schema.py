@@ -7,13 +7,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
-from wsrelay.config import addresses, patterns, units, words
+from wsrelay.config import addresses, origins, patterns, units, words
+from wsrelay.config.networks import Network
 from wsrelay.config.settings import (
     HostHeader,
     ListenAddress,
     LogFormat,
     Mode,
-    Network,
     PathPattern,
     Pump,
     ServerAddress,
@@ -88,6 +88,10 @@ def _connections(value: object) -> int:
     return units.count(value, 1, _LARGEST)
 
 
+def _at_most_many(value: object) -> int:
+    return units.count(value, 0, _LARGEST)
+
+
 def _head_bytes(value: object) -> int:
     # Below 1 KiB an ordinary browser's head does not fit; above 1 MiB each silent client could hold that much.
     size = units.size(value)
@@ -114,6 +118,8 @@ _Duration = Annotated[float, PlainValidator(units.duration)]
 _DurationOrZero = Annotated[float, PlainValidator(units.duration_or_zero)]
 _File = Annotated[str, PlainValidator(_file)]
 _Name = Annotated[str, PlainValidator(_name)]
+_Origins = list[Annotated[str | None, PlainValidator(origins.origin)]]
+_Networks = list[Annotated[Network | None, PlainValidator(addresses.network)]]
 
 
 class Table(BaseModel):
@@ -135,7 +141,7 @@ class RelayTable(Table):
 
     pump: Annotated[Pump, PlainValidator(words.choice(Pump))] = Pump.AUTO
     pump_threads: Annotated[int, PlainValidator(_pump_threads)] = 0
-    trusted_proxies: list[Annotated[Network | None, PlainValidator(addresses.network)]] = []
+    trusted_proxies: _Networks = []
     access_log: Annotated[str, PlainValidator(_log_target)] = "stdout"
     access_log_format: Annotated[LogFormat, PlainValidator(words.choice(LogFormat))] = LogFormat.TEXT
 
@@ -157,9 +163,9 @@ class TimeoutsTable(Table):
 class LimitsTable(Table):
     """`[limits]`. None means: not said."""
 
-    LATER = frozenset({"connections_per_address", "handshakes_per_second"})
-
     connections: Annotated[int, PlainValidator(_connections)] | None = None
+    connections_per_address: Annotated[int, PlainValidator(_at_most_many)] | None = None
+    handshakes_per_second: Annotated[int, PlainValidator(_at_most_many)] | None = None
     head_bytes: Annotated[int, PlainValidator(_head_bytes)] | None = None
     head_fields: Annotated[int, PlainValidator(_head_fields)] | None = None
     body_bytes: Annotated[int, PlainValidator(units.size)] | None = None
@@ -185,6 +191,8 @@ class ListenTable(Table):
     tls: Annotated[list[CertificateTable], AfterValidator(_some)] | None = None
     upstream: _Name | None = None
     redirect: Annotated[Literal["https"], PlainValidator(_https)] | None = None
+    allow: Annotated[_Networks, AfterValidator(_some)] | None = None
+    deny: _Networks = []
 
 
 class ServerTable(Table):
@@ -229,7 +237,7 @@ class RespondTable(Table):
 class RouteTable(Table):
     """`[[route]]`."""
 
-    LATER = frozenset({"static", "set_request", "remove_request", "set_response", "remove_response", "origins", "cors"})
+    LATER = frozenset({"static", "set_request", "remove_request", "set_response", "remove_response", "cors"})
 
     listen: Annotated[list[Annotated[str, PlainValidator(_listener_name)]], AfterValidator(_some)] | None = None
     host: Annotated[bytes, PlainValidator(patterns.host)] | None = None
@@ -240,6 +248,9 @@ class RouteTable(Table):
     redirect: RedirectTable | None = None
     respond: RespondTable | None = None
     websocket: Annotated[WebSocketPolicy, PlainValidator(words.choice(WebSocketPolicy))] = WebSocketPolicy.ALLOW
+    origins: Annotated[_Origins, AfterValidator(_some)] | None = None
+    allow: Annotated[_Networks, AfterValidator(_some)] | None = None
+    deny: _Networks = []
     timeouts: TimeoutsTable | None = None
 
 

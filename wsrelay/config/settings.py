@@ -6,12 +6,11 @@ a name that stands here exists.
 
 import enum
 import re
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import attrs
 
-Network = IPv4Network | IPv6Network
+from wsrelay.config.networks import EVERYBODY, NOWHERE, Access, Networks
 
 
 @attrs.frozen
@@ -114,6 +113,10 @@ class Limits:
 
     connections: int = 10_000
     """Client connections at once, all listeners together."""
+    connections_per_address: int = 0
+    """The same from one address, or from one /64 of IPv6, which is what a single customer gets; 0 = no limit."""
+    handshakes_per_second: int = 0
+    """New connections a second, all listeners together, and as many at once; counted before TLS. 0 = no limit."""
     head_bytes: int = 32 * 1024
     """A request or response head. 32 KiB: h11 allows 16, Tomcat 8, node 16, nginx 4 x 8."""
     head_fields: int = 128
@@ -144,6 +147,8 @@ class Listener:
     """Layer 4 only: the group that gets every connection."""
     redirect_to_https: bool = False
     """Every request gets 308 to https, an upgrade 426; no routes."""
+    access: Access = EVERYBODY
+    """Whose connections are accepted, by the connecting address."""
 
 
 @attrs.frozen
@@ -210,6 +215,16 @@ class Respond:
 
 
 @attrs.frozen
+class Origins:
+    """Pages that may open a WebSocket, by what browsers send as Origin (RFC 6454 7)."""
+
+    patterns: re.Pattern[bytes]
+    """Matches the whole of every value that is allowed, in lower case."""
+    absent: bool = False
+    """Whether a client without Origin may: what is no browser, and most mini-programs."""
+
+
+@attrs.frozen
 class Route:
     """One rule from a request's host and path to an action."""
 
@@ -220,6 +235,10 @@ class Route:
     listen: tuple[str, ...] | None = None
     """Names of listeners; None = every listener of mode http."""
     websocket: WebSocketPolicy = WebSocketPolicy.ALLOW
+    origins: Origins | None = None
+    """Whose pages may open a WebSocket here; None = everybody's."""
+    access: Access = EVERYBODY
+    """Who may use it, by the client's own address: behind a trusted proxy, what that proxy says."""
     timeouts: Timeouts = Timeouts()
     """The general ones with this route's own laid over them."""
     name: str = ""
@@ -244,9 +263,7 @@ class Settings:
     pump: Pump = Pump.AUTO
     pump_threads: int = 0
     """Threads of the native pump; 0 means as many as the process may use cores."""
-    trusted_proxies: tuple[Network, ...] = ()
-    trust_unix: bool = False
-    """Clients on a UNIX socket count as trusted proxies (`"unix:"` in trusted_proxies)."""
+    trusted_proxies: Networks = NOWHERE
     access_log: AccessLog = AccessLog()
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()

@@ -24,9 +24,9 @@ from wsrelay.control import pumps
 from wsrelay.control.access_log import AccessLog
 from wsrelay.control.access_log_targets import AccessLogError, open_access_log
 from wsrelay.control.pumps import Movers
-from wsrelay.core.forwarded import TrustedNetworks
 from wsrelay.core.routing import RouteTable
 from wsrelay.net import sockets
+from wsrelay.net.admission import Admission
 from wsrelay.net.dialing import Dialer
 from wsrelay.net.handshakes import Handshakes
 from wsrelay.net.legs import Reactor
@@ -183,6 +183,7 @@ class RelayService(Service):
 
 def _sites(settings: Settings, reactor: Reactor, movers: Movers, live: Live, observer: Observer) -> list[Site]:
     dialer = Dialer(reactor, settings.upstreams, _unacknowledged_seconds(settings))
+    admission = Admission(settings.limits, settings.trusted_proxies, live, reactor)
     return [
         Site(
             listener=listener,
@@ -190,11 +191,12 @@ def _sites(settings: Settings, reactor: Reactor, movers: Movers, live: Live, obs
             routes=RouteTable(settings.routes, listener.name),
             timeouts=settings.timeouts,
             limits=settings.limits,
-            proxies=TrustedNetworks(settings.trusted_proxies, settings.trust_unix),
+            proxies=settings.trusted_proxies,
             dialer=dialer,
             pumps=movers.pumps,
             handshakes=movers.handshakes,
             live=live,
+            admission=admission,
             observer=observer,
             reactor=reactor,
         )

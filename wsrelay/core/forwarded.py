@@ -6,14 +6,12 @@ Knows nothing of the other fields, nor of sockets. What an untrusted client says
 
 import functools
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv6Address, ip_address
 
 import attrs
 
-from wsrelay.config.settings import Network
+from wsrelay.config.networks import NOWHERE, Address, Networks
 from wsrelay.core.head import RequestHead
-
-Address = IPv4Address | IPv6Address
 
 UNIX = "unix:"
 """The address of a client on a UNIX socket, as nginx writes it too. It is sent upstream as well: an application that
@@ -34,19 +32,6 @@ _SCHEMES = {b"http": b"http", b"https": b"https", b"ws": b"http", b"wss": b"http
 
 
 @attrs.frozen
-class TrustedNetworks:
-    """The setting `trusted_proxies`: whose word about their clients is believed."""
-
-    networks: tuple[Network, ...] = ()
-    unix: bool = False
-    """Whether clients on a UNIX socket count."""
-
-    def covers(self, address: Address) -> bool:
-        """Whether one of the networks holds this address."""
-        return bool(self.networks) and any(address in network for network in self.networks)
-
-
-@attrs.frozen
 class ClientFacts:
     """What is known of a client connection, whatever it says of itself. One value per connection; make it with `of`."""
 
@@ -56,11 +41,11 @@ class ClientFacts:
     """Whether TLS ended here."""
     trusted: bool
     """Whether the address is in `trusted_proxies`."""
-    proxies: TrustedNetworks = TrustedNetworks()
+    proxies: Networks = NOWHERE
     """Asked again for each hop that a trusted client names."""
 
     @classmethod
-    def of(cls, address: str, *, secure: bool, proxies: TrustedNetworks) -> "ClientFacts":
+    def of(cls, address: str, *, secure: bool, proxies: Networks) -> "ClientFacts":
         """The facts of a connection from `address`, as the socket or a PROXY line gave it.
 
         Raises:
@@ -73,6 +58,12 @@ class ClientFacts:
             raise ValueError(f"not an IP address: {address!r}")
         text, parsed = known
         return cls(text, secure, proxies.covers(parsed), proxies)
+
+
+def parse_address(address: str) -> Address | None:
+    """An address in the form of `ClientFacts.address` or of `real_ip`; None for `unix:`."""
+    known = _known(address)
+    return None if known is None else known[1]
 
 
 def real_ip(head: RequestHead, facts: ClientFacts) -> str:

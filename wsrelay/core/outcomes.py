@@ -51,7 +51,9 @@ class Outcome(enum.Enum):
     TLS_TIMEOUT = "tls-timeout"
     """The client's TLS handshake was not done in time."""
     OVER_LIMIT = "over-limit"
-    """Closed at accept: `limits.connections` was reached."""
+    """Closed at accept: one of `[limits]` was reached; the reason says which."""
+    DENIED = "denied"
+    """Closed at accept: the listener's `allow` and `deny` do not let its address in."""
 
     # Tunnels.
     CLIENT_CLOSED = "client-closed"

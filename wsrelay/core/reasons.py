@@ -28,6 +28,8 @@ class Reason(enum.Enum):
     HTTP_VERSION = ("http-version", 505)
 
     # What the configuration says.
+    ADDRESS_DENIED = ("address-denied", 403)
+    ORIGIN_REFUSED = ("origin-refused", 403)
     WEBSOCKET_REFUSED = ("websocket-refused", 403)
     NO_ROUTE = ("no-route", 404)
     TLS_REQUIRED = ("tls-required", 426)
@@ -48,6 +50,9 @@ class Reason(enum.Enum):
     # What we ourselves are doing.
     BUG = ("internal-error", 500)
     NO_DESCRIPTORS = ("no-descriptors", 503)
+    CONNECTION_LIMIT = ("connection-limit", 503)
+    ADDRESS_LIMIT = ("address-limit", 503)
+    CONNECTION_RATE = ("connection-rate", 503)
 
     def __init__(self, word: str, status: int) -> None:
         self.word = word

@@ -13,12 +13,11 @@ from collections.abc import Iterable
 
 import attrs
 
-from wsrelay.config.settings import PathKind, Route, ToUpstream, WebSocketPolicy
+from wsrelay.config.settings import PathKind, Route, ToUpstream
 from wsrelay.core import paths
 from wsrelay.core.head import RequestHead
 from wsrelay.core.reasons import Reason
 from wsrelay.core.refusal import Refusal
-from wsrelay.core.upgrade import Plain, Upgrade
 
 
 @attrs.frozen
@@ -119,24 +118,6 @@ class RouteTable:
                     yield self._suffixes[host[dot:]]
                 dot = host.find(b".", dot + 1)
         yield self._any
-
-
-def admit(route: Route, kind: Plain | Upgrade) -> None:
-    """Let a request pass the route's `websocket` setting.
-
-    Raises:
-        Refusal: WEBSOCKET_REFUSED for an upgrade where the route refuses them; WEBSOCKET_REQUIRED for anything else
-            where it serves nothing but WebSockets, with the Upgrade that 426 needs (RFC 9110 15.5.22).
-    """
-    upgrading = isinstance(kind, Upgrade)
-    if upgrading and route.websocket is WebSocketPolicy.REFUSE:
-        raise Refusal(Reason.WEBSOCKET_REFUSED, "this route opens no WebSockets")
-    if not upgrading and route.websocket is WebSocketPolicy.REQUIRE:
-        raise Refusal(
-            Reason.WEBSOCKET_REQUIRED,
-            "this route serves WebSockets only, and the request is no valid upgrade to one",
-            ((b"Upgrade", b"websocket"),),
-        )
 
 
 def _find(tables: tuple[_HostRoutes, ...], path: bytes) -> Route | None:

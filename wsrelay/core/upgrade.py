@@ -90,6 +90,9 @@ def classify(head: RequestHead) -> Plain | Upgrade:
     if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
         found = "a malformed one" if len(keys) == 1 else f"{len(keys)} of them"
         raise Refusal(Reason.BAD_UPGRADE, f"expected one Sec-WebSocket-Key, base64 of 16 bytes, and found {found}")
+    # RFC 6454 7.3: not more than one. Which one is the page's, the upstream might see differently than we do.
+    if len(head.values(b"origin")) > 1:
+        raise Refusal(Reason.BAD_UPGRADE, "Origin appears more than once (RFC 6454 7.3)")
     return Upgrade(keys[0], _accept(keys[0]))
 
 

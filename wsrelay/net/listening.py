@@ -17,7 +17,6 @@ from twisted.python.systemd import ListenFDs
 from zope.interface import implementer
 
 from wsrelay.config.settings import ListenAddress, SystemdAddress, UnixAddress
-from wsrelay.core.outcomes import Outcome
 from wsrelay.net import sockets
 from wsrelay.net.legs import Leg
 from wsrelay.net.record import SessionRecord
@@ -222,13 +221,12 @@ class Listening:
             client=sockets.text_of(self._family, name),
             opened_at=site.reactor.seconds(),
         )
-        if len(site.live) >= site.limits.connections:
-            record.outcome = Outcome.OVER_LIMIT
+        host = sockets.host_of(self._family, name)
+        if site.admission.turns_away(record, host, site.listener.access):
             connected.close()
             site.observer.session_failed(record)
             return
         connected.setblocking(False)
-        host = sockets.host_of(self._family, name)
         leg: Leg
         if site.contexts is None:
             leg = Leg(connected, site.reactor, record.client)

@@ -3,6 +3,7 @@
 A tunnel keeps only this record in Python, so it is small: strings a person will want in the log, and numbers.
 """
 
+from collections.abc import Hashable
 from typing import Protocol
 
 import attrs
@@ -42,6 +43,8 @@ class SessionRecord:
     """For a person: what exactly went wrong, with addresses; for the log only."""
     outcome: Outcome | None = None
     """Set once, at the end."""
+    counted_as: Hashable = None
+    """Under what `Admission` counts it; None where it does not."""
 
     def forget_request(self) -> None:
         """Begin with the next request: nothing of the one before it stays."""

@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from wsrelay.config.settings import Mode, Timeouts, ToUpstream
-from wsrelay.core import answers, body, hopbyhop, routing, upgrade
+from wsrelay.core import admission, answers, body, hopbyhop, upgrade
 from wsrelay.core.body import NO_BODY
 from wsrelay.core.forwarded import ClientFacts, real_ip
 from wsrelay.core.head import RequestHead, RequestReader
@@ -147,6 +147,8 @@ class Session:
         """Serve requests until one becomes a tunnel, the client has no more, or the connection cannot be kept."""
         while (head := await self._read_head()) is not None:
             site = self._site
+            if self._facts.trusted:
+                site.admission.claim(self._record)
             framing = body.request_framing(head, site.limits.body_bytes)
             exchange = self._exchange = Exchange(self._client, head, framing, site)
             kind = upgrade.classify(head)
@@ -209,7 +211,7 @@ class Session:
         match = self._site.routes.resolve(exchange.head)
         self._record.route = match.route.name
         exchange.timeouts = match.route.timeouts
-        routing.admit(match.route, kind)
+        admission.admit(match.route, kind, exchange.head, self._record.real_ip)
         return match
 
     async def _relay(self, exchange: Exchange, offer: Upgrade, match: Match) -> Handoff | Outcome:
@@ -320,6 +322,7 @@ class Session:
             self._report(self._exchange)
         elif outcome in _FAILED and not told and not (self._served and record.method):
             self._site.observer.session_failed(record)
+        self._site.admission.leave(record)
         self._site.live.remove(self)
 
     def _report(self, exchange: Exchange | None, refused: int = 0) -> None:

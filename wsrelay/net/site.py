@@ -5,10 +5,11 @@ A reload makes a new one; sessions keep the one they began with.
 
 import attrs
 
+from wsrelay.config.networks import Networks
 from wsrelay.config.settings import Limits, Listener, Timeouts
-from wsrelay.core.forwarded import TrustedNetworks
 from wsrelay.core.head import HeadLimits
 from wsrelay.core.routing import RouteTable
+from wsrelay.net.admission import Admission
 from wsrelay.net.dialing import Dialer
 from wsrelay.net.handshakes import Handshakes
 from wsrelay.net.legs import Reactor
@@ -28,11 +29,12 @@ class Site:
     routes: RouteTable
     timeouts: Timeouts
     limits: Limits
-    proxies: TrustedNetworks
+    proxies: Networks
     dialer: Dialer
     pumps: PumpFactory
     handshakes: Handshakes
     live: Live
+    admission: Admission
     observer: Observer
     reactor: Reactor
     head_limits: HeadLimits = attrs.field(init=False)

@@ -38,4 +38,5 @@ class Tunnel:
             idle_seconds=min(counts.silent_to_upstream, counts.silent_to_client),
         )
         site.observer.tunnel_ended(record, facts)
+        site.admission.leave(record)
         site.live.remove(self)

@@ -57,6 +57,10 @@ class Attempt:
         """Whether nothing was told so far."""
         return self._told.empty()
 
+    def unread(self) -> bytes:
+        """What waits on the relay's end."""
+        return self._ours.recv(65536)
+
     def give_up(self) -> None:
         """What a leg does that is closed meanwhile; it keeps nothing of the connection."""
         self.connection = None

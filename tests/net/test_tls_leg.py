@@ -25,7 +25,7 @@ from tests.harness import in_reactor
 from tests.net.links import MUCH, Closer, Link, tls_link
 from wsrelay.core.outcomes import Loss
 from wsrelay.net import tls_leg as module
-from wsrelay.net.tls_leg import RECORD_BYTES
+from wsrelay.net.tls_leg import RECORD_BYTES, TlsLeg
 
 
 @pytest.fixture(params=[SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION], ids=["1.2", "1.3"])
@@ -96,14 +96,14 @@ def test_a_handshake_that_has_to_wait_for_room_is_completed_when_there_is_some(l
 
 
 FAILURES: list[tuple[Callable[[Link], object], Loss, str]] = [
-    (lambda link: link.peer.socket.send(b"GET / HTTP/1.1\r\n\r\n"), Loss.TLS, "http request"),
+    (lambda link: link.peer.socket.send(b"get / HTTP/1.1\r\n\r\n"), Loss.TLS, "wrong version number"),
     (lambda link: link.peer.socket.send(b"\x16\x03\x01\x00\x05\xff\xff\xff\xff\xff"), Loss.TLS, ""),
     (lambda link: link.peer.truncate(), Loss.TRUNCATED, "ended during the handshake"),
     (lambda link: link.peer.reset(), Loss.RESET, "reset by peer"),
 ]
 
 
-@pytest.mark.parametrize(("fail", "loss", "text"), FAILURES, ids=["http", "nonsense", "end", "reset"])
+@pytest.mark.parametrize(("fail", "loss", "text"), FAILURES, ids=["lower case", "nonsense", "end", "reset"])
 def test_a_handshake_that_fails_is_a_loss_that_says_why(
     raw: Link, fail: Callable[[Link], object], loss: Loss, text: str
 ) -> None:
@@ -114,6 +114,24 @@ def test_a_handshake_that_fails_is_a_loss_that_says_why(
     assert raw.leg.problem
     assert text in raw.leg.problem
     assert raw.told.nothing_more()
+
+
+def test_http_without_tls_is_a_loss_and_leaves_a_plain_leg_that_has_taken_nothing(raw: Link) -> None:
+    raw.call("secure")
+    raw.peer.socket.send(b"GET ")
+    assert raw.told.next() == ("lost", Loss.TLS)
+    assert raw.leg.closed
+    assert isinstance(raw.leg, TlsLeg)
+    plain = raw.leg.plain
+    assert plain is not None
+    heard = plain.receiver = Recorder()
+    in_reactor(plain.resume)
+    assert heard.next() == ("received", b"GET ")
+    in_reactor(plain.write, b"no")
+    in_reactor(plain.finish)
+    assert raw.peer.socket.recv(3) == b"no"
+    assert raw.peer.socket.recv(1) == b""
+    in_reactor(plain.close)
 
 
 # Reading.
@@ -357,7 +375,7 @@ def test_openssls_memory_goes_with_the_close_and_not_with_the_leg(link: Link, en
 def test_openssls_memory_goes_when_a_handshake_fails(raw: Link) -> None:
     connection = weakref.ref(raw.leg._tls)
     raw.call("secure")
-    raw.peer.socket.send(b"GET / HTTP/1.1\r\n\r\n")
+    raw.peer.socket.send(b"get / HTTP/1.1\r\n\r\n")
     assert raw.told.next()[0] == "lost"
     assert raw.told.nothing_more()
     assert connection() is None

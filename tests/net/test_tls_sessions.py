@@ -94,13 +94,12 @@ def test_the_deadline_of_the_handshake_ends_with_it(
 @pytest.mark.parametrize(
     "garbage",
     [
-        GET,
-        b"SSH-2.0-OpenSSH_9.2p1\r\n",
+        b"ssh-2.0-OpenSSH_9.2p1\r\n",
         b"\x00" * 64,
         b"\x16\x03\x01\xff\xff" + b"\xff" * 70_000,
         b"\x80\x2e\x01\x00\x02",
     ],
-    ids=["plain http", "ssh", "zeros", "an endless record", "SSL 2"],
+    ids=["ssh in lower case", "zeros", "an endless record", "SSL 2"],
 )
 def test_what_is_not_tls_ends_that_session_and_no_other(
     tls_front: Callable[..., Relay], authority: Authority, upstream: RawServer, garbage: bytes
@@ -119,6 +118,20 @@ def test_what_is_not_tls_ends_that_session_and_no_other(
     client.send(b"still here")
     assert far.read(10) == b"still here"
     assert server.sessions == 1
+
+
+@pytest.mark.parametrize("sent", [GET, b"OPTIONS / HTTP/1.1\r\n", b"G"])
+def test_who_forgot_the_s_is_told_in_words(tls_front: Callable[..., Relay], sent: bytes) -> None:
+    server = tls_front()
+    client = server.connect()
+    client.send(sent)
+    answer = client.read_all()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nX-Wsrelay-Reason: plain-http\r\n" in answer
+    assert b"https:// or wss://" in answer
+    client.close()
+    line = server.line(event="exchange")
+    assert (line["status"], line["reason"], line["tls"], line["upstream"]) == (400, "plain-http", None, None)
 
 
 @pytest.mark.parametrize("how", ["finish", "reset"])

@@ -18,7 +18,7 @@ from tests.tls import context as offering
 from wsrelay.config import certificates
 from wsrelay.config.settings import Certificate
 from wsrelay.core.outcomes import Loss
-from wsrelay.net.handshakes import Handshakes
+from wsrelay.net.handshakes import PLAIN, Handshakes, Shaken
 from wsrelay.net.tls import Contexts
 
 pytest.importorskip("wsrelay.pump._native", reason="the native pump was not built")
@@ -96,7 +96,7 @@ def _reset(far: socket.socket) -> None:
 @pytest.mark.parametrize(
     ("fail", "loss", "text", "heard"),
     [
-        (lambda far: far.send(b"GET / HTTP/1.1\r\n\r\n"), Loss.TLS, "http request", True),
+        (lambda far: far.send(b"get / HTTP/1.1\r\n\r\n"), Loss.TLS, "wrong version number", True),
         (lambda far: far.send(b"\x16\x03\x01\x00\x05\xff\xff\xff\xff\xff"), Loss.TLS, "", True),
         (lambda far: far.shutdown(socket.SHUT_WR), Loss.TRUNCATED, "ended during the handshake", False),
         (
@@ -107,7 +107,7 @@ def _reset(far: socket.socket) -> None:
         ),
         (_reset, Loss.RESET, "reset by peer", False),
     ],
-    ids=["http", "nonsense", "end", "end-later", "reset"],
+    ids=["lower case", "nonsense", "end", "end-later", "reset"],
 )
 def test_a_handshake_that_fails_says_why_and_whether_anything_came(
     begin: Begin, fail: Callable[[socket.socket], object], loss: Loss, text: str, heard: bool
@@ -118,6 +118,15 @@ def test_a_handshake_that_fails_says_why_and_whether_anything_came(
     assert (shaken.loss, shaken.heard) == (loss, heard)
     assert shaken.problem
     assert text in shaken.problem.lower()
+
+
+def test_http_without_tls_is_told_as_such_and_nothing_of_it_is_taken(begin: Begin) -> None:
+    for method in (b"GET", b"OPTIONS", b"A", b"Z"):
+        attempt = begin()
+        attempt.far.send(method)
+        assert attempt.told() == Shaken(True, b"", Loss.TLS, PLAIN.problem, plain=True)
+        assert attempt.unread() == method
+        assert attempt.silent
 
 
 def test_an_error_of_one_handshake_is_not_taken_for_anothers(begin: Begin) -> None:

@@ -17,6 +17,7 @@ class Reason(enum.Enum):
     BAD_FRAMING = ("bad-framing", 400)
     BAD_BODY = ("bad-body", 400)
     BAD_UPGRADE = ("bad-upgrade", 400)
+    PLAIN_HTTP = ("plain-http", 400)
     HEAD_TIMEOUT = ("head-timeout", 408)
     BODY_TIMEOUT = ("body-timeout", 408)
     BODY_TOO_LARGE = ("body-too-large", 413)

@@ -31,6 +31,12 @@ class Shaken:
     """What went wrong, for logs."""
     ended: bool = False
     """Whether the other end has said its end right behind it."""
+    plain: bool = False
+    """Whether what has begun to come is HTTP without TLS. Nothing of it has been taken off the socket."""
+
+
+PLAIN = Shaken(heard=True, loss=Loss.TLS, problem="HTTP without TLS came where TLS is spoken", plain=True)
+"""How every one ends whose first byte is that of an HTTP method. Records of TLS begin with a byte below 32."""
 
 
 class Handshake(Protocol):
@@ -113,13 +119,18 @@ class _ReactorHandshake:
         """The socket is readable, or so an old event of another one says: then nothing comes of it."""
         if self._done is None:
             return
-        try:
-            self._heard = self._heard or bool(self._connected.recv(1, socket.MSG_PEEK))
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._end(Loss.RESET, str(error))
-            return
+        if not self._heard:
+            try:
+                first = self._connected.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._end(Shaken(False, b"", Loss.RESET, str(error)))
+                return
+            self._heard = bool(first)
+            if first.isupper():
+                self._end(PLAIN)
+                return
         self._go_on()
 
     def doWrite(self) -> None:
@@ -143,15 +154,15 @@ class _ReactorHandshake:
             self._reactor.removeReader(self)
             self._reactor.addWriter(self)
         except SSL.Error as error:
-            self._end(*loss_of(error, "during the handshake"))
+            self._end(Shaken(self._heard, b"", *loss_of(error, "during the handshake")))
         else:
-            self._end(None, "")
+            self._end(Shaken(self._heard))
 
-    def _end(self, loss: Loss | None, problem: str) -> None:
+    def _end(self, shaken: Shaken) -> None:
         self._leave_reactor()
         done, self._done = self._done, None
         assert done is not None
-        done(Shaken(self._heard, b"", loss, problem))
+        done(shaken)
 
     def _leave_reactor(self) -> None:
         self._reactor.removeReader(self)

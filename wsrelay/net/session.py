@@ -125,10 +125,18 @@ class Session:
         except Lost as lost:
             if lost.loss in (Loss.RESET, Loss.TRUNCATED) and not leg.heard:
                 return Outcome.SILENT
+            if leg.plain is not None:
+                self._refuse_without_tls(leg.plain)
             self._record.detail = leg.problem or f"the handshake was not done in {timeouts.tls_handshake:g} seconds"
             return Outcome.TLS_TIMEOUT if lost.loss is Loss.STALLED else Outcome.TLS_FAILED
         self._record.tls = leg.version
         return None
+
+    def _refuse_without_tls(self, plain: Leg) -> None:
+        """A person who forgot the s gets told; at layer 4 nobody knows what the client would understand."""
+        self._client = Stream(plain, Side.CLIENT)
+        if self._site.listener.mode is Mode.HTTP:
+            raise Refusal(Reason.PLAIN_HTTP, "what came is not TLS, which this port speaks: use https:// or wss://")
 
     # Layer 4.
 

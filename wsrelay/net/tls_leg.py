@@ -25,9 +25,19 @@ class TlsLeg(Leg):
 
     Attributes:
         heard: Whether any byte has come; without one the other end was only looking whether the port is open.
+        plain: The same connection without TLS, where HTTP without it has come; then this leg is lost.
     """
 
-    __slots__ = ("_again", "_handshakes", "_read_wants_write", "_shaking", "_tls", "_write_wants_read", "heard")
+    __slots__ = (
+        "_again",
+        "_handshakes",
+        "_read_wants_write",
+        "_shaking",
+        "_tls",
+        "_write_wants_read",
+        "heard",
+        "plain",
+    )
 
     def __init__(
         self, connected: socket.socket, reactor: Reactor, address: str, context: SSL.Context, handshakes: Handshakes
@@ -39,6 +49,7 @@ class TlsLeg(Leg):
         self._handshakes = handshakes
         self._shaking: Handshake | None = None
         self.heard = False
+        self.plain: Leg | None = None
         self._read_wants_write = False
         self._write_wants_read = False
         self._again = False
@@ -99,7 +110,7 @@ class TlsLeg(Leg):
         return given
 
     def doRead(self) -> None:
-        """The socket is readable, which may be what the handshake or a write was waiting for."""
+        """The socket is readable, which may be what a write was waiting for."""
         if self._write_wants_read:
             self._write_wants_read = False
             self._continue_writing()
@@ -109,7 +120,7 @@ class TlsLeg(Leg):
             self._leave_reactor_if_paused()
 
     def doWrite(self) -> None:
-        """The socket is writable, which may be what the handshake or a read was waiting for."""
+        """The socket is writable, which may be what a read was waiting for."""
         if self._read_wants_write:
             self._read_wants_write = False
             if self._reading:
@@ -122,10 +133,19 @@ class TlsLeg(Leg):
         self._shaking = None
         self.heard = shaken.heard
         self.ended = shaken.ended
-        if shaken.loss is not None:
+        if shaken.plain:
+            self._go_on_without_tls(shaken.problem)
+        elif shaken.loss is not None:
             self._lose(shaken.loss, shaken.problem)
         else:
             self.receiver.secured(shaken.first)
+
+    def _go_on_without_tls(self, problem: str) -> None:
+        receiver, self.problem = self.receiver, problem
+        connected = socket.socket(fileno=self.detach().descriptor)
+        connected.setblocking(False)
+        self.plain = Leg(connected, self._reactor, self.address)
+        receiver.lost(Loss.TLS)
 
     def _read(self) -> None:
         """Deliver at most `READ_BYTES` as one piece, so that the other leg writes once."""
@@ -148,7 +168,7 @@ class TlsLeg(Leg):
                 self._read_again()
         elif isinstance(stop, SSL.WantWriteError):
             self._read_wants_write = True
-            self._reactor.removeReader(self)  # as in the handshake
+            self._reactor.removeReader(self)  # bytes that wait to be read would make it spin
             self._reactor.addWriter(self)
         elif isinstance(stop, SSL.ZeroReturnError):
             self._end()

@@ -99,6 +99,8 @@ static void look_for_first_byte(struct handshake *handshake)
     char byte;
     ssize_t seen = recv(handshake->descriptor, &byte, 1, MSG_PEEK);
     handshake->heard = seen > 0;
+    if (seen > 0 && byte >= 'A' && byte <= 'Z') /* a method; a record of TLS begins with a control character */
+        end(handshake, HANDSHAKE_PLAIN, 0, 0);
     if (seen > 0)
         return;
     if (seen == 0)
@@ -113,7 +115,7 @@ static void step(struct handshake *handshake)
 {
     if (!handshake->heard)
         look_for_first_byte(handshake);
-    if (!handshake->heard)
+    if (!handshake->heard || handshake->guest.is_over)
         return;
     errno = 0;
     int returned = handshake->tls->SSL_do_handshake(handshake->ssl);

@@ -9,7 +9,7 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IReactorFDSet
 
 from wsrelay.core.outcomes import Loss
-from wsrelay.net.handshakes import Handshake, Shaken
+from wsrelay.net.handshakes import PLAIN, Handshake, Shaken
 from wsrelay.pump._native import ffi, lib
 from wsrelay.pump.bell import Bell, tls_calls
 
@@ -104,6 +104,8 @@ class NativeHandshakes:
         if how == lib.HANDSHAKE_DONE:
             first = bytes(ffi.buffer(end.first, end.first_bytes)) if end.first_bytes else b""
             return Shaken(heard, first, ended=bool(end.ended))
+        if how == lib.HANDSHAKE_PLAIN:
+            return PLAIN
         if how == lib.HANDSHAKE_LOST:
             return Shaken(heard, b"", Loss.RESET, os.strerror(end.system_error))
         if how == lib.HANDSHAKE_REFUSED:

@@ -153,7 +153,7 @@ def test_other_forms_of_a_target_are_reduced_to_a_path(
         (b"GET", b"?a", Reason.BAD_TARGET),
         (b"GET", b"example.com:443", Reason.BAD_TARGET),
         (b"GET", b"http:/a", Reason.BAD_TARGET),
-        (b"GET", b"ws://example.com/", Reason.BAD_TARGET),
+        (b"GET", b"wsx://example.com/", Reason.BAD_TARGET),
         (b"GET", b"ftp://example.com/", Reason.BAD_TARGET),
         (b"GET", b"http://user@example.com/", Reason.BAD_TARGET),
         (b"GET", b"http://example.com#a", Reason.BAD_HOST),

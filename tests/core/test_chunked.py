@@ -65,13 +65,30 @@ def test_bytes_after_the_end_are_all_kept() -> None:
     assert reader.rest == b"ab"
 
 
+@pytest.mark.parametrize("padding", [b" ", b"  \t", b" ;a "])
+def test_a_padded_size_is_taken_from_an_upstream_and_not_from_a_client(padding: bytes) -> None:
+    data = b"5" + padding + b"\r\nhello\r\n0\r\n\r\n"
+    reader = ChunkReader(Side.UPSTREAM, 0)
+    assert (reader.feed(data), reader.done) == (b"hello", True)
+    if b";" not in padding:
+        with pytest.raises(Refusal):
+            ChunkReader(Side.CLIENT, 0).feed(data)
+
+
+def test_the_limit_of_content_holds_over_many_small_chunks_in_one_segment() -> None:
+    small = b"2\r\nab\r\n"
+    assert ChunkReader(Side.CLIENT, 6).feed(small * 3 + b"0\r\n\r\n") == b"ababab"
+    with pytest.raises(Refusal) as caught:
+        ChunkReader(Side.CLIENT, 6).feed(small * 4)
+    assert caught.value.reason is Reason.BODY_TOO_LARGE
+
+
 @pytest.mark.parametrize(
     "data",
     [
         b"\r\n",
         b";a\r\n",
         b" 5\r\nhello\r\n",
-        b"5 \r\nhello\r\n",
         b"+5\r\nhello\r\n",
         b"-5\r\nhello\r\n",
         b"0x5\r\nhello\r\n",
@@ -147,10 +164,19 @@ def test_small_chunks_with_long_extensions_are_refused_after_a_while() -> None:
     assert caught.value.reason is Reason.BAD_BODY
 
 
-@pytest.mark.parametrize("extension", [b"", b";sum=abcdef"])
-def test_many_small_chunks_with_short_extensions_are_read(extension: bytes) -> None:
+@pytest.mark.parametrize(
+    ("size", "extension"), [(1, b""), (10, b";a=b"), (20, b";sum=abcdef"), (200, b";" + b"a" * 300)]
+)
+def test_many_small_chunks_are_read_and_extensions_that_their_content_is_worth(size: int, extension: bytes) -> None:
     reader = ChunkReader(Side.CLIENT, 0)
-    assert reader.feed((b"1" + extension + b"\r\nx\r\n") * 20000) == b"x" * 20000
+    assert len(reader.feed((b"%x" % size + extension + b"\r\n" + b"x" * size + b"\r\n") * 5000)) == size * 5000
+
+
+@pytest.mark.parametrize("extension", [b";", b";a", b";sum=abcdef"])
+def test_many_extensions_for_next_to_no_content_are_refused(extension: bytes) -> None:
+    with pytest.raises(Refusal) as caught:
+        ChunkReader(Side.CLIENT, 0).feed((b"1" + extension + b"\r\nx\r\n") * 5000)
+    assert caught.value.reason is Reason.BAD_BODY
 
 
 def test_a_chunk_beyond_the_limit_is_refused_at_its_size() -> None:

@@ -75,7 +75,7 @@ def test_a_head_made_by_hand_equals_the_one_that_was_read() -> None:
         (get(start=b"OPTIONS http://a HTTP/1.1"), b"a", b"a", b"*"),
         (get(host=b"hOST:[::1]:8080"), b"[::1]", b"[::1]:8080", b"/"),
         (get(start=b"M-SEARCH /\xff HTTP/1.1".replace(b"\xff", b"%ff")), b"a", b"a", b"/%ff"),
-        (get(start=b"get / HTTP/1.1"), b"a", b"a", b"/"),
+        (get(start=b"VERSION-CONTROL / HTTP/1.1"), b"a", b"a", b"/"),
         (b"\r\n" + get(), b"a", b"a", b"/"),
     ],
 )
@@ -110,6 +110,17 @@ def test_host_and_target_are_reduced_to_what_routes_compare(
         (b"PRI * HTTP/2.0\r\n\r\n", Reason.HTTP_VERSION),
         (get(start=b"CONNECT a:443 HTTP/1.1", host=b"Host: a:443"), Reason.CONNECT_METHOD),
         (get(start=b"CONNECT / HTTP/1.1"), Reason.CONNECT_METHOD),
+        (get(start=b"PRI / HTTP/1.1"), Reason.HTTP_VERSION),
+        (get(start=b"get / HTTP/1.1"), Reason.MALFORMED_HEAD),
+        (get(start=b"Get / HTTP/1.1"), Reason.MALFORMED_HEAD),
+        (get(start=b"G3T / HTTP/1.1"), Reason.MALFORMED_HEAD),
+        (get(start=b"-GET / HTTP/1.1"), Reason.MALFORMED_HEAD),
+        (get(start=b"A" * 33 + b" / HTTP/1.1"), Reason.MALFORMED_HEAD),
+        (get(b"Authorization: a", b"authorization: a"), Reason.MALFORMED_HEAD),
+        (get(b"Content-Type: a/b", b"Content-Type: a/b"), Reason.MALFORMED_HEAD),
+        (get(b"Origin: https://a", b"Origin: https://b"), Reason.MALFORMED_HEAD),
+        (get(start=b"TRACE / HTTP/1.1"), Reason.TRACE_METHOD),
+        (get(start=b"TRACK / HTTP/1.1"), Reason.TRACE_METHOD),
         # RFC 9112 3.2: the target.
         (get(start=b"GET /a b HTTP/1.1"), Reason.BAD_TARGET),
         (get(start=b"GET  / HTTP/1.1"), Reason.BAD_TARGET),
@@ -212,12 +223,17 @@ def test_a_head_of_the_largest_size_is_read_and_a_byte_more_is_refused() -> None
 
 
 def test_a_head_without_an_end_is_refused_when_it_reaches_the_limit_however_much_comes_at_once() -> None:
-    endless = b"GET /" + b"a" * 2 * LIMITS.max_bytes
-    assert refusal(request_reader(), [endless]).reason is Reason.HEAD_TOO_LARGE
-    reader = request_reader()
-    for at in range(LIMITS.max_bytes - 1):
-        assert reader.feed(endless[at : at + 1]) is None
-    assert refusal(reader, [b"a"]).reason is Reason.HEAD_TOO_LARGE
+    tail = b"A" * 2 * LIMITS.max_bytes
+    for endless, reason in (
+        (b"GET / HTTP/1.1\r\n" + tail, Reason.HEAD_TOO_LARGE),
+        (b"GET /" + tail, Reason.TARGET_TOO_LONG),
+        (tail, Reason.MALFORMED_HEAD),
+    ):
+        assert refusal(request_reader(), [endless]).reason is reason
+        reader = request_reader()
+        for at in range(LIMITS.max_bytes - 1):
+            assert reader.feed(endless[at : at + 1]) is None
+        assert refusal(reader, [b"a"]).reason is reason
 
 
 def test_bytes_beyond_the_limit_are_no_part_of_the_head_but_are_kept() -> None:

@@ -105,11 +105,16 @@ def raw_fields(
     return tuple(event.headers.raw_items())
 
 
+def as_h11_has_them(fields: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes], ...]:
+    """It writes a transfer coding, which has no case (RFC 9112 7), in small letters."""
+    return tuple((name, value.lower() if name.lower() == b"transfer-encoding" else value) for name, value in fields)
+
+
 @settings(max_examples=500, deadline=None)
 @given(REQUESTS)
 @example(b"\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n")
 @example(b"GET http://H:80 HTTP/1.1\r\nHost: h\r\n\r\n")
-@example(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+@example(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\n\r\n")
 def test_a_request_that_we_accept_is_the_same_request_to_h11(data: bytes) -> None:
     read = ours(data)
     if read is None:
@@ -121,7 +126,7 @@ def test_a_request_that_we_accept_is_the_same_request_to_h11(data: bytes) -> Non
     event = in_h11(data)
     assert (event.method, event.http_version) == (head.method, b"1.%d" % head.minor)
     assert event.target == head.target or event.target.lower().startswith(b"http://")
-    assert raw_fields(event) == head.fields
+    assert raw_fields(event) == as_h11_has_them(head.fields)
     lengths = [value for name, value in event.headers if name == b"content-length"]
     assert lengths == ([head.value(b"content-length")] if isinstance(framing, Length) else [])
     assert (b"transfer-encoding" in dict(event.headers)) is isinstance(framing, Chunked)
@@ -164,7 +169,7 @@ def test_a_response_that_we_accept_is_the_same_response_to_h11(data: bytes) -> N
     assert isinstance(event, h11.Response | h11.InformationalResponse)
     assert (event.status_code, event.http_version) == (head.status, b"1.%d" % head.minor)
     assert event.reason == head.phrase
-    assert raw_fields(event) == head.fields
+    assert raw_fields(event) == as_h11_has_them(head.fields)
 
 
 @settings(max_examples=500, deadline=None)

@@ -189,10 +189,11 @@ def test_a_way_upwards_is_refused_even_where_one_route_serves_all(target):
 
 
 @pytest.mark.parametrize("target", ["/admin%0A", "/admin%0d%0a"])
-def test_an_escaped_line_end_does_not_match_the_end_of_a_pattern(target):
-    """AUT-10."""
+def test_an_escaped_line_end_is_no_way_around_a_pattern_nor_a_way_to_it(target):
+    """AUT-10: neither our pattern's `$` nor the upstream's may take it for /admin."""
     routes = [route("~^/admin$"), route("/")]
-    assert resolve(routes, asked(target)) == Match(routes[1], target.encode())
+    assert refused(routes, target) is Reason.BAD_TARGET
+    assert resolve(routes, asked(f"{target}/x")) == Match(routes[1], f"{target}/x".encode())
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,16 @@ def test_upstream_that_resets_under_an_upload_it_does_not_read_is_502(relay, ups
     in_reactor(gc.collect)
 
 
+def test_interim_answers_wait_for_a_client_that_reads_none_of_them(relay, upstream):
+    running = relay(http(upstream, more='[limits]\nhead_bytes = "1MiB"'))
+    client, server = exchanging(running, upstream)
+    interim = b"HTTP/1.1 103 E\r\nX: " + b"x" * 1_000_000 + b"\r\n\r\n"
+    sent = server.send_until_full(interim * 16)
+    assert running.buffered < 3 * len(interim)  # one that waits, one that is being read
+    server.send_aside((interim * 16)[sent:] + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    assert client.read_until(b"\r\n\r\nok").count(b"HTTP/1.1 103 ") == 16
+
+
 # Limits of time. The hands of the clock are ours.
 
 

@@ -50,6 +50,7 @@ REFUSED = [
     (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n", 400, "bad-framing"),
     (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "unknown-transfer-coding"),
     (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: beer\r\n\r\n", 417, "unknown-expectation"),
+    (b"TRACE / HTTP/1.1\r\nHost: example.com\r\n\r\n", 501, "trace-method"),
     (b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n", 501, "connect-method"),
     (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, "http-version"),
     (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 40_000 + b"\r\n\r\n", 431, "head-too-large"),
@@ -301,3 +302,15 @@ def test_redirecting_listener_tells_an_upgrade_to_use_tls(relay):
     assert answer.startswith(b"HTTP/1.1 426 ")
     assert field(answer, b"x-wsrelay-reason") == b"tls-required"
     assert running.next_line()["reason"] == "tls-required"
+
+
+def test_an_options_that_may_go_no_further_is_answered_here(relay, upstream):
+    running = relay(http(upstream))
+    client = running.connect()
+    client.send(b"OPTIONS * HTTP/1.1\r\nHost: example.com\r\nMax-Forwards: 0\r\n\r\n" + GET)
+    head = client.read_head()
+    assert (head.startswith(b"HTTP/1.1 200 "), field(head, b"content-length")) == (True, b"0")
+    server = upstream.accept()
+    assert server.read_head().startswith(b"GET / ")
+    server.send(OK)
+    client.read_until(OK)

@@ -86,6 +86,14 @@ def test_what_nobody_reads_is_held_up_to_a_bound_and_then_the_sender_waits(rig: 
     assert held == MUCH[:sent]
 
 
+def test_bytes_that_come_one_by_one_are_held_in_few_pieces_and_in_order(rig: Rig) -> None:
+    sent = bytes(range(256)) * 4
+    for byte in sent:
+        in_reactor(rig.stream.received, bytes([byte]))
+        assert len(rig.stream._pieces) <= 65
+    assert in_reactor(rig.stream.take) == sent
+
+
 def test_watching_with_a_full_hold_does_not_read_on(rig: Rig) -> None:
     in_reactor(rig.stream.unread, bytes(HELD_BYTES))
     in_reactor(rig.stream.watch)

@@ -35,7 +35,7 @@ def test_a_handshake_is_waited_for() -> None:
 def test_a_handshake_that_fails_is_a_loss() -> None:
     rig = rig_of(tls_leg(tcp_pair()))
     with closing(rig.leg, rig.peer):
-        rig.peer.socket.send(b"GET / HTTP/1.1\r\n\r\n")
+        rig.peer.socket.send(b"get / HTTP/1.1\r\n\r\n")
         assert lost(rig, lambda: rig.stream.handshake(rig.leg)) is Loss.TLS  # type: ignore[arg-type]  # a TlsLeg
 
 

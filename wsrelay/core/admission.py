@@ -46,6 +46,6 @@ def _admit_origin(allowed: Origins, sent: tuple[bytes, ...]) -> None:
     if not sent:
         if not allowed.absent:
             raise Refusal(Reason.ORIGIN_REFUSED, 'the request has no Origin, and "absent" is not among the origins')
-    # One at most, as `upgrade.classify` has seen to.
+    # One at most, as the reader of the head has seen to.
     elif not allowed.patterns.fullmatch(sent[0].lower()):
         raise Refusal(Reason.ORIGIN_REFUSED, "pages of this Origin may not open a WebSocket here")

@@ -38,6 +38,11 @@ def answer(action: RedirectTo | Respond, head: RequestHead, *, close: bool) -> b
     return _redirect(head, action.status, _location(_template(action.to), head), close=close)
 
 
+def options(head: RequestHead, *, close: bool) -> bytes:
+    """The answer to an OPTIONS that may go no further (RFC 9110 7.6.2): we are here, and that is all."""
+    return _response(head, 200, (), b"", close=close)
+
+
 def https_redirect(head: RequestHead, kind: Plain | Upgrade, *, close: bool) -> bytes:
     """The 308 to the same URL under https, default port; 308 keeps method and body (RFC 9110 15.4.9).
 

@@ -20,9 +20,10 @@ _QUERY = _PATH + b'?{}\\`"'
 # RFC 3986 2.1. In the path only: routes compare decoded paths, but browsers send `?discount=100%` as it was typed.
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
-# RFC 9112 3.2.2: absolute-form. RFC 6455 4.1 has WebSocket clients write http or https here too, never ws or wss.
-_ABSOLUTE = re.compile(rb"(?i:(https?)://)([^/?]*)(.*)", re.DOTALL)
-_DEFAULT_PORTS = {b"http": 80, b"https": 443}
+# RFC 9112 3.2.2: absolute-form. RFC 6455 4.1 has WebSocket clients write http or https here too, and some write ws or
+# wss; the upstream gets neither.
+_ABSOLUTE = re.compile(rb"(?i:(https?|wss?)://)([^/?]*)(.*)", re.DOTALL)
+_DEFAULT_PORTS = {b"http": 80, b"https": 443, b"ws": 80, b"wss": 443}
 
 # RFC 9110 7.2: Host = uri-host [ ":" port ]; RFC 3986 3.2.2, 3.2.3. Of reg-name only the unreserved characters: a comma
 # is how two Host lines look once somebody joined them, and an escape would be a second spelling of one name.
@@ -95,7 +96,9 @@ def parse_target(method: bytes, target: bytes) -> tuple[bytes, bytes, Authority 
         raise Refusal(Reason.BAD_TARGET, "the target is *, which is for OPTIONS only (RFC 9112 3.2.4)")
     match = _ABSOLUTE.fullmatch(target)
     if match is None:
-        raise Refusal(Reason.BAD_TARGET, "the target is neither a path nor an http or https URL (RFC 9112 3.2)")
+        raise Refusal(
+            Reason.BAD_TARGET, "the target is neither a path nor an http, https, ws or wss URL (RFC 9112 3.2)"
+        )
     scheme, named, rest = match.groups()
     # RFC 9110 4.2.4: userinfo counts as an error; it hides the host from people who read it.
     if b"@" in named:

@@ -36,6 +36,9 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 # RFC 9110 5.6.2: token. Parameters of a coding are not understood, whatever it is.
 _CODING = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
+# RFC 1945 8.1, 8.2, D.1.2: old servers take what follows these for the next request, whatever length was given.
+_BODILESS_ONCE = frozenset({b"GET", b"HEAD", b"DELETE"})
+
 
 @attrs.frozen
 class NoBody:
@@ -117,6 +120,8 @@ def request_framing(head: RequestHead, max_bytes: int) -> Framing:
     if not lengths:
         return NO_BODY
     count = _length(lengths, Reason.BAD_FRAMING)
+    if count and not head.minor and head.method in _BODILESS_ONCE:
+        raise Refusal(Reason.BAD_FRAMING, "a GET, HEAD or DELETE of HTTP/1.0 has no body (RFC 1945 8)")
     if max_bytes and count > max_bytes:
         raise Refusal(Reason.BODY_TOO_LARGE, f"the body has {count} bytes, and {max_bytes} are the limit")
     return Length(count)

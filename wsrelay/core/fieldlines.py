@@ -90,11 +90,12 @@ def split_lines(head: bytes, max_fields: int, blame: Blame) -> list[bytes]:
     """
     lines = head.split(b"\r\n")
     line_ends = len(lines) - 1
-    if line_ends > max_fields:
-        raise Refusal(blame.too_large, f"{blame.whose} has more than {max_fields} fields")
     # If all that is not text is as many CR LF as there are line ends, then no CR and no LF stands outside of these.
     if head.translate(None, _TEXT) != b"\r\n" * line_ends:
         refuse_stray(head + b"\r\n", 0, blame)
+    # In this order, as a head that comes byte by byte has no other.
+    if line_ends > max_fields:
+        raise Refusal(blame.too_large, f"{blame.whose} has more than {max_fields} fields")
     return lines
 
 

@@ -9,15 +9,20 @@ import re
 import attrs
 
 from wsrelay.core.authority import Authority, parse_authority, parse_target, split_path
-from wsrelay.core.fieldlines import TCHAR, Blame, FieldLookup, Index, index_of, parse_fields, refuse_stray, split_lines
+from wsrelay.core.fieldlines import Blame, FieldLookup, Index, index_of, parse_fields, refuse_stray, split_lines
 from wsrelay.core.reasons import Reason
 from wsrelay.core.refusal import Fields, Refusal
 
 _END = b"\r\n\r\n"
 
+# RFC 9110 9.1: a method is a token, case-sensitive. Only what registered ones are made of: parsers behind us take
+# `head` for HEAD, and then two ends disagree about a body. 32 bytes: the longest that is registered has 17.
+_METHOD = re.compile(rb"[A-Z][A-Z_-]{0,31}")
 # RFC 9112 2.3: HTTP-version = "HTTP/" DIGIT "." DIGIT, case-sensitive.
 _MINORS = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
+# The second is an older server's word for the same.
+_REFLECTING = (b"TRACE", b"TRACK")
 # RFC 9112 4: status-line. Without the SP of an empty reason phrase too: servers leave it out, and it is unambiguous.
 # RFC 9110 15: a status below 100 is undefined; one from 600 on counts as a 5xx, and is passed on as it is.
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: (.*))?")
@@ -25,6 +30,19 @@ _RESPONSE_START = b"HTTP/1."
 
 # RFC 8446 5.1 and B.1: the first byte of the record that a ClientHello comes in.
 _TLS_HANDSHAKE = b"\x16"
+
+# RFC 9110 5.3: not to be sent more than once. Of two, one parser takes the first, one the last, one joins them: whose
+# credentials, whose page, which type of body? Those of framing and Host have reasons of their own.
+_SINGLE = (
+    b"authorization",
+    b"content-type",
+    b"content-range",
+    b"range",
+    b"if-range",
+    b"if-modified-since",
+    b"if-unmodified-since",
+    b"origin",
+)
 
 _CLIENT = Blame(Reason.MALFORMED_HEAD, Reason.HEAD_TOO_LARGE, "the request head")
 _UPSTREAM = Blame(Reason.UPSTREAM_BAD_HEAD, Reason.UPSTREAM_BAD_HEAD, "the upstream's response head")
@@ -93,6 +111,10 @@ class _Collector:
         self._gathered = bytearray()
         self.rest = b""
 
+    def has(self, mark: bytes) -> bool:
+        """Whether something is in what was gathered; for a refusal, since it looks at all of it."""
+        return mark in self._gathered
+
     def take(self, data: bytes) -> bytes | None:
         """Add bytes; return the head without its empty line once that has come, and leave what follows in `rest`."""
         gathered = self._gathered
@@ -140,18 +162,30 @@ class RequestReader:
         Not to be called again after a head was returned, or after a refusal.
 
         Raises:
-            Refusal: MALFORMED_HEAD, BAD_TARGET, BAD_HOST; HEAD_TOO_LARGE above either limit (RFC 6585 5); HTTP_VERSION
-                for a version other than 1.0 and 1.1; CONNECT_METHOD.
+            Refusal: MALFORMED_HEAD, BAD_TARGET, BAD_HOST; HEAD_TOO_LARGE above either limit (RFC 6585 5),
+                TARGET_TOO_LONG if the first line alone is; HTTP_VERSION for a version other than 1.0 and 1.1;
+                CONNECT_METHOD; TRACE_METHOD.
         """
         if not self.begun:
             data = self._begin(data)
             if not data:
                 return None
-        head = self._collector.take(data)
+        head = self._take(data)
         if head is None:
             return None
         self.rest = self._collector.rest
         return _request(head, self._max_fields)
+
+    def _take(self, data: bytes) -> bytes | None:
+        try:
+            return self._collector.take(data)
+        except Refusal as refusal:
+            # RFC 9112 3: a target that is too long has a status of its own.
+            if refusal.reason is not Reason.HEAD_TOO_LARGE or self._collector.has(b"\r\n"):
+                raise
+            if self._collector.has(b" "):
+                raise Refusal(Reason.TARGET_TOO_LONG, "the request line alone is larger than a head may be") from None
+            raise Refusal(Reason.MALFORMED_HEAD, "the request does not begin with a method (RFC 9112 3)") from None
 
     def _begin(self, data: bytes) -> bytes:
         """What is left of `data` from the first byte of the request line on; nothing while that has not come."""
@@ -164,7 +198,7 @@ class RequestReader:
             return b""
         if data[:1] == _TLS_HANDSHAKE:
             raise Refusal(Reason.MALFORMED_HEAD, "a TLS handshake came where HTTP without TLS is spoken")
-        if self._empty_line == b"\r" or data[0] not in TCHAR:
+        if self._empty_line == b"\r" or not b"A" <= data[:1] <= b"Z":
             raise Refusal(Reason.MALFORMED_HEAD, "the first byte is none that a request begins with (RFC 9112 3)")
         self.begun = True
         return data
@@ -212,9 +246,15 @@ class ResponseReader:
 def _request(head: bytes, max_fields: int) -> RequestHead:
     lines = split_lines(head, max_fields, _CLIENT)
     method, target, minor = _request_line(lines[0])
+    # RFC 9113 3.4: reserved, so that the beginning of HTTP/2 is taken for no request.
+    if method == b"PRI":
+        raise Refusal(Reason.HTTP_VERSION, "PRI is how HTTP/2 begins, which is not spoken here")
     # RFC 9110 9.3.6: we are no tunnel to wherever a client likes.
     if method == b"CONNECT":
         raise Refusal(Reason.CONNECT_METHOD, "CONNECT is not served here")
+    # RFC 9110 9.3.8: it comes back with every field that the hops have added. nginx refuses both too.
+    if method in _REFLECTING:
+        raise Refusal(Reason.TRACE_METHOD, "TRACE is not served here")
     named = None
     if target[:1] == b"/":
         path, query = split_path(target)
@@ -224,6 +264,8 @@ def _request(head: bytes, max_fields: int) -> RequestHead:
     fields = parse_fields(lines[1:], _CLIENT)
     index = index_of(fields)
     values = index.get(b"host", ())
+    if len(index) != len(fields):
+        _refuse_repeated(index)
     host = _host(values, minor)
     if named is not None and host is not None and not named.agrees_with(host):
         # RFC 9112 3.2.2: the target outranks Host. A parser behind us that reads Host only would see another request
@@ -235,12 +277,19 @@ def _request(head: bytes, max_fields: int) -> RequestHead:
     return RequestHead(method, target, minor, fields, host.host, host.sent, path, query, index)
 
 
+def _refuse_repeated(index: Index) -> None:
+    for name in _SINGLE:
+        if len(index.get(name, ())) > 1:
+            shown = name.decode("ascii").title()
+            raise Refusal(Reason.MALFORMED_HEAD, f"there is more than one {shown} field (RFC 9110 5.3)")
+
+
 def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
     """RFC 9112 3: request-line = method SP request-target SP HTTP-version."""
     method, _, tail = line.partition(b" ")
     target, _, version = tail.rpartition(b" ")
-    if not target or not method or method.translate(None, TCHAR):
-        raise Refusal(Reason.MALFORMED_HEAD, "the request line is not method, target and version (RFC 9112 3)")
+    if not target or not _METHOD.fullmatch(method):
+        raise Refusal(Reason.MALFORMED_HEAD, "the request line is not METHOD, target and version (RFC 9112 3)")
     minor = _MINORS.get(version)
     if minor is None:
         if _VERSION.fullmatch(version):

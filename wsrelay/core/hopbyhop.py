@@ -4,12 +4,14 @@ The order is always the same: strip what belongs to the connection and what its 
 is ours. So no nomination can take away a field that we set (CVE-2022-1388, CVE-2022-31813, CVE-2024-45410).
 """
 
-from wsrelay.core.body import Chunked, Framing, Length, NoBody
+import re
+
+from wsrelay.core.body import Chunked, Framing, Length, NoBody, safe_trailers
 from wsrelay.core.fieldlines import FOLD
 from wsrelay.core.forwarded import ClientFacts, identity_lines
 from wsrelay.core.head import RequestHead, ResponseHead
 from wsrelay.core.reasons import Reason
-from wsrelay.core.refusal import Refusal
+from wsrelay.core.refusal import Fields, Refusal
 
 # RFC 9110 7.6.1, and those that older software treats alike. `_framing_lines` writes framing and Trailer anew.
 # HTTP2-Settings went with h2c (RFC 9113 3.1). Credentials for a proxy are for the hop that asked for them, not for the
@@ -18,20 +20,34 @@ _HOP = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
     b"proxy-authorization proxy-authenticate proxy-authentication-info content-length".split()
 )
-# What a request gets from us anew, and `expect`, which is written again in its one known form.
+# What a request gets from us anew, and `expect`, which is written again in its one known form. `Proxy` is no field of
+# HTTP: CGI makes HTTP_PROXY of it, which programs then dial through (CVE-2016-5385, httpoxy).
 _REQUEST_DROPS = _HOP | frozenset(
-    b"host expect x-real-ip x-forwarded x-forwarded-for x-forwarded-proto x-forwarded-host".split()
+    b"host expect proxy x-real-ip x-forwarded x-forwarded-for x-forwarded-proto x-forwarded-host".split()
 )
-_UNTRUSTED_DROPS = _REQUEST_DROPS | {b"forwarded"}
+# What a CDN or proxy in front says, and applications believe: who the client is, and which path was meant, behind the
+# back of our routes. From anybody else it is a forgery.
+_UNTRUSTED_DROPS = _REQUEST_DROPS | frozenset(
+    b"forwarded client-ip true-client-ip x-client-ip x-cluster-client-ip cf-connecting-ip cf-connecting-ipv6 "
+    b"fastly-client-ip x-original-forwarded-for x-original-host x-original-url x-rewrite-url".split()
+)
 # The families in which a member passes only for those who may say such things.
 _IDENTITY, _WEBSOCKET = b"x-forwarded-", b"sec-websocket-"
 _FAMILIES = (_IDENTITY, _WEBSOCKET)
+# What only answers of the relay itself have: X-Wsrelay-Reason.
+_OURS = b"x-wsrelay-"
 # Beyond those above: what no Connection field can name away. A field "intended for all recipients of the content" is
 # never a connection option (RFC 9110 7.6.1); to drop credentials or Origin would disable the upstream's own checks.
 _PROTECTED = frozenset(
     b"authorization cookie set-cookie www-authenticate origin forwarded cache-control "
     b"content-encoding content-language content-location content-range content-type".split()
 )
+_MAX_FORWARDS = frozenset({b"max-forwards"})
+_HOPS = re.compile(rb"[0-9]{1,9}")
+# Letters, digits and hyphens: what every reader takes for the same name.
+_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-"
+# Names that are worth an alias beside those above: who is logged in, by CGI's and by proxies' words.
+_WORTH_AN_ALIAS = _UNTRUSTED_DROPS | _PROTECTED | frozenset(b"remote-user x-remote-user user-agent referer".split())
 _NOTHING: frozenset[bytes] = frozenset()
 _UPGRADE = [b"Connection: upgrade", b"Upgrade: websocket"]
 
@@ -59,8 +75,11 @@ def request(
     nominated = _nominated(head)
     if nominated:
         drops |= nominated
+    hops = hops_left(head)
+    if hops is not None:
+        drops |= _MAX_FORWARDS
     lines = [b" ".join((head.method, target, b"HTTP/1.1")), b"Host: " + host]
-    for field in head.fields:
+    for field in _without_aliases(head):
         name = field[0]
         folded = name.translate(FOLD)
         if folded in drops:
@@ -69,6 +88,8 @@ def request(
             continue
         lines.append(b": ".join(field))  # A quarter of the time that formatting takes.
     lines += identity_lines(head, facts)
+    if hops is not None:
+        lines.append(b"Max-Forwards: %d" % (hops - 1))
     if upgrade:
         return _written(lines + _UPGRADE)
     lines += _framing_lines(framing, head)
@@ -80,6 +101,14 @@ def request(
     elif head.minor and head.tokens(b"expect"):
         lines.append(b"Expect: 100-continue")
     return _written(lines)
+
+
+def hops_left(head: RequestHead) -> int | None:
+    """How many more servers an OPTIONS may pass (RFC 9110 7.6.2); 0 makes us the last. None where it says nothing."""
+    if head.method != b"OPTIONS":
+        return None
+    values = head.values(b"max-forwards")
+    return int(values[0]) if len(values) == 1 and _HOPS.fullmatch(values[0]) else None
 
 
 def response(reply: ResponseHead, *, framing: Framing, minor: int, close: bool) -> bytes:
@@ -118,6 +147,12 @@ def switching(reply: ResponseHead) -> bytes:
     return _written(_crossing(reply) + _UPGRADE)
 
 
+def trailers(head: RequestHead | ResponseHead, fields: Fields) -> Fields:
+    """The trailers behind `head` that may pass: harmless ones that Connection does not name (RFC 9110 7.6.1)."""
+    nominated = _nominated(head)
+    return tuple([field for field in safe_trailers(fields) if field[0].translate(FOLD) not in nominated])
+
+
 def check_expectation(head: RequestHead) -> None:
     """Insist that 100-continue is the only expectation.
 
@@ -138,13 +173,27 @@ def _nominated(head: RequestHead | ResponseHead) -> frozenset[bytes] | set[bytes
     return {name for name in folded if name not in _PROTECTED and not name.startswith(_FAMILIES)}
 
 
+def _without_aliases(head: RequestHead) -> Fields:
+    """The fields without those that some readers take for another one, which is there too or matters."""
+    if not b"".join([name for name, _ in head.fields]).translate(None, _PLAIN):
+        return head.fields
+    lower = {name.lower() for name, _ in head.fields}
+    return tuple([field for field in head.fields if not _is_alias(field[0], lower)])
+
+
+def _is_alias(name: bytes, present: set[bytes]) -> bool:
+    folded = name.translate(FOLD)
+    return folded != name.lower() and (folded in _WORTH_AN_ALIAS or folded in present)
+
+
 def _crossing(reply: ResponseHead) -> list[bytes]:
     """The status line and the fields of an answer that are not the upstream connection's own."""
     nominated = _nominated(reply)
     lines = [b"HTTP/1.1 %d %b" % (reply.status, reply.phrase)]
     for field in reply.fields:
         folded = field[0].translate(FOLD)
-        if folded not in _HOP and folded not in nominated:
+        # Who finds a reason of ours in an answer must be able to rely on it.
+        if folded not in _HOP and folded not in nominated and not folded.startswith(_OURS):
             lines.append(b": ".join(field))
     return lines
 
@@ -156,7 +205,9 @@ def _framing_lines(framing: Framing, head: RequestHead | ResponseHead) -> list[b
     if not isinstance(framing, Chunked):
         return []
     # RFC 9110 6.6.2: the announcement of trailers crosses with them, and with nothing else.
-    return [b"Transfer-Encoding: chunked", *(b"Trailer: " + names for names in head.values(b"trailer"))]
+    named = [name.strip(b" \t") for name in b",".join(head.values(b"trailer")).split(b",")]
+    passing = [name for name, _ in trailers(head, tuple((name, b"") for name in named if name))]
+    return [b"Transfer-Encoding: chunked", *([b"Trailer: " + b", ".join(passing)] if passing else [])]
 
 
 def _length_without_body(reply: ResponseHead) -> list[bytes]:

@@ -21,10 +21,12 @@ class Reason(enum.Enum):
     HEAD_TIMEOUT = ("head-timeout", 408)
     BODY_TIMEOUT = ("body-timeout", 408)
     BODY_TOO_LARGE = ("body-too-large", 413)
+    TARGET_TOO_LONG = ("target-too-long", 414)
     EXPECTATION = ("unknown-expectation", 417)
     WEBSOCKET_VERSION = ("websocket-version", 426)
     HEAD_TOO_LARGE = ("head-too-large", 431)
     CONNECT_METHOD = ("connect-method", 501)
+    TRACE_METHOD = ("trace-method", 501)
     TRANSFER_CODING = ("unknown-transfer-coding", 501)
     HTTP_VERSION = ("http-version", 505)
 

@@ -100,7 +100,7 @@ class RouteTable:
             if _find(tables, other) is not route:
                 raise Refusal(
                     Reason.BAD_TARGET,
-                    "the path has %2F, %5C, %25, // or ; in it, and read without them it would match another route",
+                    "the path has escapes, // or ; in it, by which it can be read as one that another route is for",
                 )
         if route is None:
             raise Refusal(Reason.NO_ROUTE, "no route matches this host and path")

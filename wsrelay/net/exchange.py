@@ -19,6 +19,7 @@ from wsrelay.core.outcomes import Loss, Side
 from wsrelay.core.reasons import Reason
 from wsrelay.core.refusal import Lost, Refusal
 from wsrelay.core.routing import Match
+from wsrelay.core.upgrade import Plain, Upgrade
 from wsrelay.net.deadlines import Deadline
 from wsrelay.net.own_upstream import OwnUpstream
 from wsrelay.net.record import ExchangeFacts
@@ -30,7 +31,7 @@ from wsrelay.net.stream import Stream
 _MOST_INTERIM = 16
 
 # Methods that may be sent twice (RFC 9110 9.2.2).
-_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
 
 class OwnAnswer(Protocol):
@@ -65,6 +66,8 @@ class Exchange:
         self._began = site.reactor.seconds()
         self._request_bytes = 0
         self._response_bytes = 0
+        self._body = body.reader(framing, Side.CLIENT, site.limits.body_bytes)
+        self._content = b""
         self._upload: Deferred[None] | None = None
         self._heard = False
 
@@ -91,12 +94,21 @@ class Exchange:
         wanted = b"close" not in options and (self.head.minor == 1 or b"keep-alive" in options)
         return wanted and not self._site.live.draining and (self._client.held > 0 or not self._client.leg.ended)
 
-    def answer_itself(self, status: int, response: OwnAnswer) -> None:
-        """Send a complete answer of our own. The connection is not kept where a body would have to be skipped."""
-        self.keep = self.may_keep and self._bodiless
+    def answer_itself(self, status: int, response: OwnAnswer, kind: Plain | Upgrade) -> None:
+        """Send a complete answer of our own.
+
+        The connection is not kept where a body would have to be skipped, nor after an upgrade: what its client has sent
+        early is for the tunnel that it hoped for, and must not be read as requests (RFC 9931 4.1).
+        """
+        self.keep = self.may_keep and self._bodiless and isinstance(kind, Plain)
         answer = response(close=not self.keep)
+        self._response_bytes = len(answer) - answer.index(b"\r\n\r\n") - 4
+        self._answer(status, answer)
+
+    def _answer(self, status: int, data: bytes) -> None:
+        """Send a part of the answer; from now on it cannot be another one."""
         self.status = status
-        self._client.write(answer)
+        self._client.write(data)
 
     # The way through: `proxy`, then `_ask`, then `send_back`.
 
@@ -109,6 +121,9 @@ class Exchange:
         """
         action = match.route.action
         assert isinstance(action, ToUpstream)
+        if not self._bodiless:
+            # A fault in what has come of the body already is found before any upstream hears of the request.
+            self._content = self._body.feed(self._client.take())
         try:
             upstream, reply = await self._ask_kept_or_new(own, action, match, facts)
             reusable = await self.send_back(upstream, reply, keep=self.may_keep and not self._uploading)
@@ -191,7 +206,7 @@ class Exchange:
         else:
             self._upload = self._upload.addCallback(lambda _: deadline.start())
         try:
-            for _ in range(_MOST_INTERIM + 1):
+            for passed in range(_MOST_INTERIM + 1):
                 reader = ResponseReader(self._site.head_limits)
                 try:
                     reply = await upstream.read(reader)
@@ -201,8 +216,9 @@ class Exchange:
                     raise Lost(Side.UPSTREAM, None)
                 if reply.status >= 200 or reply.status == 101:
                     return reply
-                if self.head.minor == 1:
+                if self.head.minor == 1 and passed < _MOST_INTERIM:
                     self._client.write(hopbyhop.interim(reply))
+                    await self._client.room(self._site.reactor, self.timeouts.write_stall)
         finally:
             deadline.stop()
         raise Refusal(Reason.UPSTREAM_BAD_HEAD, f"the upstream sent more than {_MOST_INTERIM} interim answers")
@@ -210,20 +226,22 @@ class Exchange:
     async def _send_up(self, upstream: Stream) -> None:
         """The request body, piece by piece."""
         timeouts, clock = self.timeouts, self._site.reactor
-        reader = body.reader(self.framing, Side.CLIENT, self._site.limits.body_bytes)
+        reader, content = self._body, self._content
         writer = body.writer(self.framing)
         late = partial(_body_late, timeouts.write_stall)
-        while not reader.done:
+        while True:
+            self._request_bytes += len(content)
+            upstream.write(writer.encode(content))
+            await upstream.room(clock, timeouts.write_stall)
+            if reader.done:
+                break
             with Deadline(clock, timeouts.write_stall, self._client.fail, late):
                 data = await self._client.some()
             if not data:
                 raise Lost(Side.CLIENT, None)
             content = reader.feed(data)
-            self._request_bytes += len(content)
-            upstream.write(writer.encode(content))
-            await upstream.room(clock, timeouts.write_stall)
         self._client.unread(reader.rest)
-        upstream.write(writer.finish(body.safe_trailers(reader.trailers)))
+        upstream.write(writer.finish(hopbyhop.trailers(self.head, reader.trailers)))
         self._client.watch()
 
     async def send_back(self, upstream: Stream, reply: ResponseHead, *, keep: bool) -> bool:
@@ -233,18 +251,19 @@ class Exchange:
             Whether the upstream's connection may be used again.
 
         Raises:
-            Refusal: UPSTREAM_BAD_FRAMING, before anything was sent.
+            Refusal: Before anything was sent: UPSTREAM_BAD_FRAMING, or UPSTREAM_BAD_BODY if it came with the head.
             Lost: After the head was sent, whatever goes wrong.
         """
         framing = body.response_framing(self.head.method, reply)
         towards_client = _framing_for(self.head.minor, framing)
         self.keep = keep and not isinstance(towards_client, UntilClose)
         head = hopbyhop.response(reply, framing=towards_client, minor=self.head.minor, close=not self.keep)
-        self.status = reply.status
         gone = self._gone_after_end(upstream)
         try:
-            await self._stream_back(head, upstream, framing, towards_client)
+            await self._stream_back(head, upstream, reply, framing, towards_client)
         except Refusal as refusal:
+            if not self.status:
+                raise
             raise Lost(Side.UPSTREAM if refusal.reason is Reason.UPSTREAM_BAD_BODY else Side.CLIENT, None) from refusal
         finally:
             self._client.when_ended = None
@@ -267,7 +286,9 @@ class Exchange:
             self._client.when_ended = lambda _: gone.start()
         return gone
 
-    async def _stream_back(self, head: bytes, upstream: Stream, framing: Framing, towards_client: Framing) -> None:
+    async def _stream_back(
+        self, head: bytes, upstream: Stream, reply: ResponseHead, framing: Framing, towards_client: Framing
+    ) -> None:
         timeouts, clock, client = self.timeouts, self._site.reactor, self._client
         reader = body.reader(framing, Side.UPSTREAM)
         writer = body.writer(towards_client)
@@ -275,7 +296,7 @@ class Exchange:
         unsent = head
         while not reader.done:
             if unsent and not upstream.held:
-                client.write(unsent)
+                self._answer(reply.status, unsent)
                 unsent = b""
             # A body may stream for hours (server-sent events), so its silence is measured as a tunnel's.
             with Deadline(clock, timeouts.tunnel_idle, upstream.fail, silent):
@@ -284,11 +305,11 @@ class Exchange:
                 raise Lost(Side.UPSTREAM, None)
             content = reader.feed(data) if data else b""
             self._response_bytes += len(content)
-            client.write(unsent + writer.encode(content))
+            self._answer(reply.status, unsent + writer.encode(content))
             unsent = b""
             await client.room(clock, timeouts.write_stall)
         upstream.unread(reader.rest)
-        client.write(unsent + writer.finish(body.safe_trailers(reader.trailers)))
+        self._answer(reply.status, unsent + writer.finish(hopbyhop.trailers(reply, reader.trailers)))
 
 
 def _unless_cancelled(failure: Failure, upstream: Stream) -> None:

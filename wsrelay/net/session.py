@@ -161,13 +161,15 @@ class Session:
             exchange = self._exchange = Exchange(self._client, head, framing, site)
             kind = upgrade.classify(head)
             hopbyhop.check_expectation(head)
-            if site.listener.redirect_to_https:
-                exchange.answer_itself(308, partial(answers.https_redirect, head, kind))
+            if hopbyhop.hops_left(head) == 0:
+                exchange.answer_itself(200, partial(answers.options, head), kind)
+            elif site.listener.redirect_to_https:
+                exchange.answer_itself(308, partial(answers.https_redirect, head, kind), kind)
             else:
                 match = self._match(exchange, kind)
                 action = match.route.action
                 if not isinstance(action, ToUpstream):
-                    exchange.answer_itself(action.status, partial(answers.answer, action, head))
+                    exchange.answer_itself(action.status, partial(answers.answer, action, head), kind)
                 elif isinstance(kind, Upgrade):
                     return await self._relay(exchange, kind, match)
                 else:
@@ -226,7 +228,7 @@ class Session:
         """Ask the upstream to switch, and believe it only on a 101 that proves it has understood (RFC 6455 4.2.2).
 
         Not one byte that the client sends before that 101 goes upstream; if the upstream declines, none ever does
-        (RFC 9931 3.1): its real answer goes back and the connection ends.
+        (RFC 9931 4.1): its real answer goes back and the connection ends.
         """
         head, timeouts, action = exchange.head, match.route.timeouts, match.route.action
         assert isinstance(action, ToUpstream)

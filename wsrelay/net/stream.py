@@ -20,6 +20,9 @@ from wsrelay.net.tls_leg import TlsLeg
 # pauses: no more than one head (32 KiB) or a few early frames need it, and one read may come on top.
 HELD_BYTES = 64 * 1024
 
+# An object of one byte costs some fifty: what is held has no more pieces than this.
+_MOST_PIECES = 64
+
 Head = TypeVar("Head", covariant=True)
 
 
@@ -73,7 +76,7 @@ class Stream:
         """
         if not self.held:
             await self._readable()
-        return self._take()
+        return self.take()
 
     async def read(self, reader: HeadReader[Head]) -> Head | None:
         """Wait for a whole head; None if the other side ends instead. What follows the head stays held.
@@ -110,7 +113,8 @@ class Stream:
             if wait is not None and not wait.called:
                 wait.errback(error)
 
-    def _take(self) -> bytes:
+    def take(self) -> bytes:
+        """All bytes that are held, without waiting."""
         data = b"".join(self._pieces)
         self._pieces.clear()
         self.held = 0
@@ -198,7 +202,7 @@ class Stream:
     def release(self) -> tuple[Leg, bytes]:
         """Give up the leg, paused, with the bytes that were read and not taken. The stream is of no use after."""
         self.leg.pause()
-        data = self._take()
+        data = self.take()
         self.when_gone = self.when_ended = None
         return self.leg, data
 
@@ -206,6 +210,8 @@ class Stream:
 
     def received(self, data: bytes) -> None:
         """Hold the bytes, wake the reader."""
+        if len(self._pieces) >= _MOST_PIECES:
+            self._pieces[:] = [b"".join(self._pieces)]
         self._pieces.append(data)
         self.held += len(data)
         if self._reading is not None:

@@ -77,6 +77,12 @@ def test_close_sends_an_end_and_abort_a_reset(link: Link) -> None:
         assert another.peer.rest() == (b"", End.RESET)
 
 
+def test_close_with_unsent_bytes_is_a_reset_so_that_a_part_is_not_taken_for_the_whole(narrow: Link) -> None:
+    fill(narrow)
+    narrow.call("close")
+    assert narrow.peer.rest()[1] is End.RESET
+
+
 def test_abort_after_our_own_end_is_still_a_reset(link: Link) -> None:
     link.call("finish")
     link.call("abort")

@@ -20,7 +20,7 @@ found no address at all would take ours, and often trusts that one."""
 # One element of X-Forwarded-For: some gateways (Azure's, IIS) add the port, and then brackets to IPv6. The character
 # sets keep scopes out, for ipaddress accepts any text behind a `%`, and that text would end in X-Real-IP.
 _PORT = rb"(?::[0-9]{1,5})?"
-_ELEMENT = re.compile(rb"\[([0-9A-Fa-f:.]{2,45})\]%b|([0-9.]{7,15})%b|([0-9A-Fa-f:.]{2,45})" % (_PORT, _PORT))
+_ELEMENT = re.compile(rb"\[((?=[^]]*:)[0-9A-Fa-f:.]{2,45})\]%b|([0-9.]{7,15})%b|([0-9A-Fa-f:.]{2,45})" % (_PORT, _PORT))
 
 # Trusted hops looked at from the right. Real chains have two or three; a client behind a trusted proxy can send
 # thousands of elements in one head, and each costs microseconds.

@@ -212,9 +212,14 @@ class Leg:
             self._shut_down()
 
     def close(self) -> None:
-        """Close at once, unsent bytes are dropped. The kernel sends FIN, or RST where unread bytes wait."""
+        """Close at once. The kernel sends FIN, or RST where unread bytes wait.
+
+        Where unsent bytes are dropped it is a RST too: FIN would make the part that was sent look like the whole.
+        """
         if self.closed:
             return
+        if self._out:
+            self._reset_at_close()
         self.pause()
         self._reactor.removeWriter(self)
         self.closed = True
@@ -225,9 +230,12 @@ class Leg:
     def abort(self) -> None:
         """Close at once with RST, so that the other end cannot take what it got for something complete."""
         if not self.closed:
-            if self._socket.family != socket.AF_UNIX:
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
+            self._reset_at_close()
             self.close()
+
+    def _reset_at_close(self) -> None:
+        if self._socket.family != socket.AF_UNIX:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
 
     def detach(self) -> "Taken":
         """Leave the reactor and give up the socket as it is. The leg is closed from here on."""

@@ -63,7 +63,7 @@ class Stream:
     @property
     def reusable(self) -> bool:
         """Whether the connection is alive, and silent as an idle one has to be."""
-        return not (self.held or self._failure or self.leg.ended or self.leg.closed)
+        return not (self.held or self._failure or self.leg.ended or self.leg.closed or self.leg.waiting)
 
     # Reading.
 

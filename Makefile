@@ -4,6 +4,8 @@
 #   make test         lint, types, and every test that is not marked long
 #   make test-native  the pump's own test program in C, under sanitizers and valgrind
 #   make test-long    the tests that take longer
+#   make fuzz         search for inputs that break an invariant, a minute a target; FUZZ=head SECONDS=1200
+#   make soak         every kind of traffic at once for 30 minutes a pump, every byte checked; SOAK="--minutes 5"
 #   make test-lowest  the suite with exactly the lower bounds of pyproject.toml
 #   make bench        CPU, latency and memory beside nginx, HAProxy and Caddy; BENCH=--quick for two minutes
 #   make peers        the Node programs that some tests talk to (needs npm)
@@ -19,6 +21,9 @@ SHELL := /bin/sh
 PYTHON ?=
 TESTS ?=
 BENCH ?= --write-docs
+FUZZ ?=
+SECONDS ?= 60
+SOAK ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 LOWEST := .venv-lowest
@@ -29,7 +34,7 @@ unexport PYTHONPATH
 unexport PYTHONHOME
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint types test-native test-long test-lowest bench peers format clean FORCE
+.PHONY: run test lint types test-native test-long test-lowest bench fuzz soak peers format clean FORCE
 
 run: $(VENV)/.installed
 	@exec $(VENV)/bin/twistd -n --pidfile= wsrelay --demo
@@ -57,6 +62,13 @@ test-lowest: $(LOWEST)/.installed
 bench: $(VENV)/.installed
 	@$(PY) -m bench $(BENCH)
 
+# Corpora and finds stay in build/fuzz, so that the next search goes on where this one ended.
+fuzz: $(VENV)/.fuzz
+	@$(PY) -m fuzz $(FUZZ) --seconds $(SECONDS)
+
+soak: $(VENV)/.dev
+	@$(PY) -m soak $(SOAK)
+
 peers:
 	@cd tests/e2e/node && npm ci --no-audit --no-fund
 
@@ -67,7 +79,7 @@ format: $(VENV)/.dev
 clean:
 	rm -rf wsrelay/pump/*.so $(VENV) $(LOWEST) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
 	rm -rf tests/e2e/node/node_modules twisted/plugins/dropin.cache bench/build
-	find wsrelay tests twisted bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	find wsrelay tests twisted bench fuzz soak -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is written last, so an interrupted setting-up is simply done again.
 # The native pump is compiled here, if there is a compiler.
@@ -80,6 +92,11 @@ $(VENV)/.installed: pyproject.toml setup.py $(wildcard wsrelay/pump/*.[ch]) wsre
 $(VENV)/.dev: $(VENV)/.installed
 	@echo "installing the test programs into $(VENV)"
 	@$(PY) -m pip install --quiet -e '.[dev]'
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.dev
+	@echo "installing the fuzzer into $(VENV)"
+	@$(PY) -m pip install --quiet -e '.[fuzz]'
 	@touch $@
 
 $(VENV)/.made:

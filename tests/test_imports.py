@@ -164,7 +164,7 @@ def test_no_import_of_ours_installs_a_reactor() -> None:
     assert (done.stdout.strip(), done.stderr) == ("False", "")
 
 
-@pytest.mark.parametrize("folder", ["wsrelay", "twisted", "tests", "bench"])
+@pytest.mark.parametrize("folder", ["wsrelay", "twisted", "tests", "bench", "fuzz", "soak"])
 def test_no_file_is_longer_than_400_lines(folder: str) -> None:
     """A longer file is two rooms in one; a reader holds about 250 lines."""
     long = {str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*.py") if path.read_text().count("\n") > 400}

@@ -71,10 +71,11 @@ def _one(head: RequestHead, sent: bytes, facts: ClientFacts, to_https: bool) -> 
     hopbyhop.check_expectation(head)
     switches = isinstance(kind, upgrade.Upgrade)
     target = None
-    if not to_https and hopbyhop.hops_left(head) != 0:
+    if not to_https:
         match = ROUTES.resolve(head)
         admission.admit(match.route, kind, head, real_ip(head, facts))
-        target = match.target if isinstance(match.route.action, ToUpstream) else None
+        goes_up = isinstance(match.route.action, ToUpstream) and hopbyhop.hops_left(head) != 0
+        target = match.target if goes_up else None
     if target is None:
         # A body that would have to be skipped ends the connection, and so does what may be meant for a tunnel.
         return Asked(head, None, b"", (), framing in (NoBody(), Length(0)) and not switches, False, sent)

@@ -1,3 +1,4 @@
+import re
 from ipaddress import ip_network
 
 import pytest
@@ -93,6 +94,19 @@ def test_unix_clients_may_be_trusted() -> None:
 def test_a_network_with_host_bits_is_refused_with_what_was_meant() -> None:
     with pytest.raises(ValueError, match=r'found "10.0.0.1/8"; did you mean "10.0.0.0/8"\?$'):
         addresses.network("10.0.0.1/8")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("::ffff:192.0.2.7", 'did you mean "192.0.2.7/32"?'),
+        ("::ffff:10.0.0.0/104", 'did you mean "10.0.0.0/8"?'),
+        ("fe80::1%eth0", "without a scope"),
+    ],
+)
+def test_a_network_that_no_client_is_known_by_is_refused(text: str, told: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)):
+        addresses.network(text)
 
 
 @pytest.mark.parametrize("value", ["localhost", "10.0.0.0/33", "", "unix:/x", 10, True])

@@ -120,3 +120,15 @@ def test_the_compared_form_of_a_configured_path_equals_that_of_the_request(path)
     except Refusal:
         return
     assert text == comparable(path)
+
+
+def test_long_runs_of_what_is_trimmed_at_the_end_are_trimmed_there_only():
+    assert read(b"/" + b"%20" * 1360 + b"a").others == ()
+    assert read(b"/" + b"%20%01" * 600).others == (b"/",)
+
+
+def test_what_is_too_long_or_can_be_read_in_too_many_ways_is_refused():
+    for path in (b"//x%252f;y%2f//z%c1%a1%0a%3fx%23" * 9, b"/%20" + b"a" * 4096):
+        with pytest.raises(Refusal):
+            read(path)
+    assert read(b"/" + b"a" * 5000).others == ()

@@ -96,13 +96,13 @@ class CoreRun:
         framing = body.request_framing(head, self._site.body_bytes)
         kind = upgrade.classify(head)
         hopbyhop.check_expectation(head)
-        if hopbyhop.hops_left(head) == 0:
-            return self._answer_itself(head, kind, framing, answers.options)
         match = self._routes.resolve(head)
         admission.admit(match.route, kind, head, real_ip(head, self._facts))
         action = match.route.action
         if not isinstance(action, ToUpstream):
             return self._answer_itself(head, kind, framing, partial(answers.answer, action))
+        if isinstance(kind, Plain) and hopbyhop.hops_left(head) == 0:
+            return self._answer_itself(head, kind, framing, answers.options)
         return self._proxy(head, kind, framing, match)
 
     def _answer_itself(

@@ -132,6 +132,27 @@ def test_interim_answers_wait_for_a_client_that_reads_none_of_them(relay, upstre
     assert client.read_until(b"\r\n\r\nok").count(b"HTTP/1.1 103 ") == 16
 
 
+def test_a_body_that_goes_wrong_while_the_answer_waits_for_its_reader_is_not_taken_for_complete(relay, upstream):
+    """What follows it is no request: nobody knows where the body ends."""
+    running = relay(http(upstream, more='[limits]\nhead_bytes = "1MiB"'))
+    client = running.connect()
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+    server = upstream.accept()
+    server.read_until(b"hello\r\n")
+    interim = b"HTTP/1.1 103 E\r\nX: " + b"x" * 1_000_000 + b"\r\n\r\n"
+    answers = interim * 12 + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    sent = server.send_until_full(answers)
+    client.send(b"zz\r\nGET /evil HTTP/1.1\r\nHost: a\r\n\r\n")
+    running.settle()
+    server.send_aside(answers[sent:])
+    client.ending()
+    client.close()
+    assert upstream.nobody_came()
+    assert running.next_line()["method"] == "POST"
+    running.settle()
+    assert running.sessions == 0
+
+
 # Limits of time. The hands of the clock are ours.
 
 

@@ -18,7 +18,7 @@ from soak.rounds import Ports, Soak
 from tests.soak.middleman import Middleman
 
 SEED = 5
-PATIENCE = 4.0
+PATIENCE = 20.0
 """Seconds; only what is lost takes so long."""
 
 

@@ -5,7 +5,7 @@ with what was expected.
 """
 
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 from wsrelay.config.networks import Network
 from wsrelay.config.settings import (
@@ -24,6 +24,8 @@ SERVER_FORMS = '"host:port", "[::1]:port" or "unix:/path"'
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _MAX_NAME = 253
 _PORT = re.compile(r"[0-9]{1,5}")
+# RFC 4291 2.5.5.2: the length of ::ffff:0:0/96, in which IPv6 sockets show IPv4 clients.
+_MAPPED = 96
 # sun_path holds 108 bytes with its NUL (unix(7)).
 _MAX_UNIX_PATH = 107
 # sd_pid_notify_with_fds(3) FDNAME: ASCII without control characters and colon, at most 255.
@@ -124,6 +126,13 @@ def network(value: object) -> Network | None:
         meant = None
     if meant is None:
         raise ValueError(f'expected a network such as "10.0.0.0/8", an address or "unix:", found {seen(value)}')
+    if isinstance(meant, IPv6Network) and meant.network_address.ipv4_mapped is not None and meant.prefixlen >= _MAPPED:
+        inner = ip_network((meant.network_address.ipv4_mapped, meant.prefixlen - _MAPPED), strict=False)
+        raise ValueError(
+            f'expected the IPv4 form of {seen(value)}, as clients are known by it; did you mean "{inner}"?'
+        )
+    if "%" in str(value):
+        raise ValueError(f"expected a network without a scope, which clients are not known by, found {seen(value)}")
     # ip_network("10.0.0.1/8") is refused: which of the two numbers is the slip?
     if meant.network_address == ip_address(str(value).partition("/")[0]):
         return meant

@@ -32,13 +32,17 @@ def origin(value: object) -> str | None:
     if found is None:
         raise ValueError(f"expected {FORMS}, found {seen(value)}{_hint(value)}")
     scheme, place = found[1].lower(), found[2]
-    if scheme in ("ws", "wss"):
+    if scheme in ("ws", "wss") and place != "*":
         page = f"{'http' if scheme == 'ws' else 'https'}://{place}"
         raise ValueError(f'expected the origin of the page, found {seen(value)}; did you mean "{page}"?')
+    if place.startswith("*:"):
+        raise ValueError(f'expected "{scheme}://*" without a port, which means every port, found {seen(value)}')
     if place == "*":
         return f"{re.escape(scheme)}://{_ANY_HOST}"
     name, number = addresses.split_port(place)
     subdomains, name = (_SUBDOMAINS, name[2:]) if name.startswith("*.") else ("", name)
+    if subdomains and ("." not in name or name.replace(".", "").isdigit() or name.startswith("[")):
+        raise ValueError(f'expected a domain of your own after "*.", found {seen(value)}')
     port = None if number is None else str(addresses.port(number, least=1))
     return f"{re.escape(scheme)}://{subdomains}{re.escape(addresses.host(name))}{_port(scheme, port)}"
 
@@ -62,6 +66,8 @@ def _hint(value: object) -> str:
     """What was most likely meant: an origin is neither a host nor a URL."""
     if not isinstance(value, str) or "@" in value:
         return ""
+    if value.lower() in ("absent", "null"):
+        return f'; did you mean "{value.lower()}"?'
     begins = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]+", value)
     if begins:
         return f'; an origin ends with the host: "{begins[0]}"'

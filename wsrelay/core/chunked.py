@@ -13,7 +13,7 @@ _CRLF = b"\r\n"
 # with BWS ";". Whitespace that no extension follows is none, though some parsers take it.
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t -~\x80-\xff]*)?")
 # Servers pad, and every proxy takes it from them; nobody gets it from us.
-_PADDED_SIZE_LINE = re.compile(_SIZE_LINE.pattern + rb"[ \t]*")
+_PADDED_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t -~\x80-\xff]*)?")
 _MAX_DIGITS = 16
 _HEX = b"0123456789ABCDEFabcdef"
 _MAX_SIZE = 2**63 - 1

@@ -29,7 +29,10 @@ _REQUEST_DROPS = _HOP | frozenset(
 # back of our routes. From anybody else it is a forgery.
 _UNTRUSTED_DROPS = _REQUEST_DROPS | frozenset(
     b"forwarded client-ip true-client-ip x-client-ip x-cluster-client-ip cf-connecting-ip cf-connecting-ipv6 "
-    b"fastly-client-ip x-original-forwarded-for x-original-host x-original-url x-rewrite-url".split()
+    b"fastly-client-ip fly-client-ip proxy-client-ip wl-proxy-client-ip http-client-ip http-x-forwarded-for "
+    b"x-azure-clientip x-azure-socketip x-appengine-user-ip cloudfront-viewer-address ali-cdn-real-ip cdn-src-ip "
+    b"x-envoy-external-address x-envoy-original-path x-remote-ip x-remote-addr x-originating-ip "
+    b"x-original-forwarded-for x-original-host x-original-url x-rewrite-url".split()
 )
 # The families in which a member passes only for those who may say such things.
 _IDENTITY, _WEBSOCKET = b"x-forwarded-", b"sec-websocket-"
@@ -150,7 +153,8 @@ def switching(reply: ResponseHead) -> bytes:
 def trailers(head: RequestHead | ResponseHead, fields: Fields) -> Fields:
     """The trailers behind `head` that may pass: harmless ones that Connection does not name (RFC 9110 7.6.1)."""
     nominated = _nominated(head)
-    return tuple([field for field in safe_trailers(fields) if field[0].translate(FOLD) not in nominated])
+    never = _WORTH_AN_ALIAS | nominated
+    return tuple([field for field in safe_trailers(fields) if field[0].translate(FOLD) not in never])
 
 
 def check_expectation(head: RequestHead) -> None:

@@ -21,7 +21,7 @@ _PARAMETERS = re.compile(rb";[^/]*")
 _SLASHES = re.compile(rb"//+")
 _OVERLONG = re.compile(rb"(?:[\xC0\xC1]|\xE0[\x80\x81]|\xF0\x80[\x80\x81])[\x80-\xBF]")
 _LINE_ENDS = re.compile(rb"%0[9AD]")
-_END = re.compile(rb"(?: |%[01][0-9A-F])+\Z")
+_CONTROL = re.compile(rb"%[01][0-9A-F]")
 _AFTER_PATH = re.compile(rb"[?#].*", re.DOTALL)
 _NETWORK = re.compile(rb"\A//+[^/]*")
 
@@ -120,7 +120,15 @@ def _line_ends_removed(text: bytes) -> bytes:
 
 def _end_trimmed(text: bytes) -> bytes:
     """URL Standard 4.4: spaces and controls at the end go before anything is looked at."""
-    return _END.sub(b"", text)
+    end = len(text)
+    # Backwards: a pattern that ends in `\Z` begins anew at each space, and 1,300 of them took it 30 ms.
+    while True:
+        if text[end - 1 : end] == b" ":
+            end -= 1
+        elif _CONTROL.fullmatch(text, end - 3, end):
+            end -= 3
+        else:
+            return text[:end]
 
 
 def _slashes_decoded(text: bytes) -> bytes:

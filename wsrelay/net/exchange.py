@@ -69,6 +69,7 @@ class Exchange:
         self._body = body.reader(framing, Side.CLIENT, site.limits.body_bytes)
         self._content = b""
         self._upload: Deferred[None] | None = None
+        self._sent_up = False
         self._heard = False
 
     def facts(self) -> ExchangeFacts:
@@ -138,7 +139,7 @@ class Exchange:
 
     @property
     def _uploading(self) -> bool:
-        return self._upload is not None and not self._upload.called
+        return self._upload is not None and not self._sent_up
 
     async def _ask_kept_or_new(
         self, own: OwnUpstream, action: ToUpstream, match: Match, facts: ClientFacts
@@ -242,6 +243,8 @@ class Exchange:
             content = reader.feed(data)
         self._client.unread(reader.rest)
         upstream.write(writer.finish(hopbyhop.trailers(self.head, reader.trailers)))
+        # Not the same as its Deferred having fired: it may have failed, and the rest is no request then.
+        self._sent_up = True
         self._client.watch()
 
     async def send_back(self, upstream: Stream, reply: ResponseHead, *, keep: bool) -> bool:

@@ -32,11 +32,11 @@ class Shaken:
     ended: bool = False
     """Whether the other end has said its end right behind it."""
     plain: bool = False
-    """Whether what has begun to come is HTTP without TLS. Nothing of it has been taken off the socket."""
+    """Whether it has begun with a letter, as HTTP without TLS does. Nothing of it has been taken off the socket."""
 
 
-PLAIN = Shaken(heard=True, loss=Loss.TLS, problem="HTTP without TLS came where TLS is spoken", plain=True)
-"""How every one ends whose first byte is that of an HTTP method. Records of TLS begin with a byte below 32."""
+PLAIN = Shaken(heard=True, loss=Loss.TLS, problem="what came is not TLS", plain=True)
+"""How every one ends whose first byte is a capital letter, as a method's. Records of TLS begin with a byte below 32."""
 
 
 class Handshake(Protocol):

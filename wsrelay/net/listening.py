@@ -227,9 +227,14 @@ class Listening:
             site.observer.session_failed(record)
             return
         connected.setblocking(False)
-        leg: Leg
-        if site.contexts is None:
-            leg = Leg(connected, site.reactor, record.client)
-        else:
-            leg = TlsLeg(connected, site.reactor, record.client, site.contexts.default, site.handshakes)
-        Session(leg, site, record, host).start()
+        try:
+            leg: Leg
+            if site.contexts is None:
+                leg = Leg(connected, site.reactor, record.client)
+            else:
+                leg = TlsLeg(connected, site.reactor, record.client, site.contexts.default, site.handshakes)
+            session = Session(leg, site, record, host)
+        except BaseException:
+            site.admission.leave(record)
+            raise
+        session.start()

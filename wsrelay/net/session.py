@@ -161,9 +161,7 @@ class Session:
             exchange = self._exchange = Exchange(self._client, head, framing, site)
             kind = upgrade.classify(head)
             hopbyhop.check_expectation(head)
-            if hopbyhop.hops_left(head) == 0:
-                exchange.answer_itself(200, partial(answers.options, head), kind)
-            elif site.listener.redirect_to_https:
+            if site.listener.redirect_to_https:
                 exchange.answer_itself(308, partial(answers.https_redirect, head, kind), kind)
             else:
                 match = self._match(exchange, kind)
@@ -172,6 +170,8 @@ class Session:
                     exchange.answer_itself(action.status, partial(answers.answer, action, head), kind)
                 elif isinstance(kind, Upgrade):
                     return await self._relay(exchange, kind, match)
+                elif hopbyhop.hops_left(head) == 0:
+                    exchange.answer_itself(200, partial(answers.options, head), kind)
                 else:
                     await exchange.proxy(self._own, match, self._facts)
             self._report(exchange)

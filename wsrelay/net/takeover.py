@@ -73,6 +73,19 @@ def text_of(error: int) -> str:
     return _openssl.ffi.string(text).decode() if text != _openssl.ffi.NULL else "unknown TLS error"
 
 
+def read_no_further(connection: SSL.Connection) -> None:
+    """Have a read end behind a record without data; otherwise it goes on through thousands of them in one turn.
+
+    pyOpenSSL switches that on for programs that wait for no event (SSL_MODE_AUTO_RETRY). Where its names have changed
+    it stays on.
+    """
+    from cryptography.hazmat.bindings._rust import _openssl
+
+    lib, ssl = _openssl.lib, getattr(connection, "_ssl", None)
+    if ssl is not None and hasattr(lib, "SSL_clear_mode"):
+        lib.SSL_clear_mode(ssl, lib.SSL_MODE_AUTO_RETRY)
+
+
 def choose_protocol(context: SSL.Context, function: int) -> None:
     """Have ALPN answered by a C function, so that a handshake on a thread need not wait for Python."""
     from cryptography.hazmat.bindings._rust import _openssl

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReadWriteDescriptor
 from zope.interface import implementer
 
 from wsrelay.core.outcomes import Loss
+from wsrelay.net import takeover
 from wsrelay.net.handshakes import Handshake, Handshakes, Shaken, loss_of
 from wsrelay.net.legs import NOBODY, READ_BYTES, Leg, Reactor, Taken
 
@@ -46,6 +47,7 @@ class TlsLeg(Leg):
         super().__init__(connected, reactor, address)
         self._tls = SSL.Connection(context, connected)
         self._tls.set_accept_state()
+        takeover.read_no_further(self._tls)
         self._handshakes = handshakes
         self._shaking: Handshake | None = None
         self.heard = False

@@ -99,7 +99,7 @@ static void look_for_first_byte(struct handshake *handshake)
     char byte;
     ssize_t seen = recv(handshake->descriptor, &byte, 1, MSG_PEEK);
     handshake->heard = seen > 0;
-    if (seen > 0 && byte >= 'A' && byte <= 'Z') /* a method; a record of TLS begins with a control character */
+    if (seen > 0 && byte >= 'A' && byte <= 'Z') /* most likely a method; a record of TLS begins with a control character */
         end(handshake, HANDSHAKE_PLAIN, 0, 0);
     if (seen > 0)
         return;

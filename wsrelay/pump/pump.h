@@ -111,7 +111,7 @@ void pump_catch_up(struct pump *pump);
 enum {
     HANDSHAKE_DONE,      /* secured */
     HANDSHAKE_ENDED,     /* FIN before it was done */
-    HANDSHAKE_PLAIN,     /* a request of HTTP without TLS has begun to come; nothing of it has been taken */
+    HANDSHAKE_PLAIN,     /* a capital letter has come, as HTTP without TLS begins; nothing of it has been taken */
     HANDSHAKE_LOST,      /* the system's error stands beside it */
     HANDSHAKE_REFUSED,   /* the TLS library's error stands beside it */
     HANDSHAKE_STOPPED    /* handshake_stop */

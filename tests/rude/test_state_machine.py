@@ -1,0 +1,182 @@
+"""Clients and upstreams that do anything at any time, around a real relay: whatever they do, what must hold holds.
+
+Every step is judged as soon as the relay has come to rest; the judges are in `client_end`, `server_end` and `play`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.rude import asked as asking
+from tests.rude import said as saying
+from tests.rude.far_end import FarEnd
+from tests.rude.ground import Ground
+from tests.rude.play import ALL, Play
+
+PICK = st.integers(min_value=0, max_value=5)
+# Mostly all of it; else a byte, a part of a head, most of a head, more than a read.
+MOST = st.sampled_from([ALL] * 6 + [1, 17, 120, 66_000])
+SECONDS = st.sampled_from([0.4] * 5 + [4.9, 5] * 2 + [10, 29, 30, 60, 75, 3_600])
+WAYS = st.sampled_from(["stops reading or begins again", "ends", "resets"])
+# So many interim answers before the final one: 16 may pass.
+INTERIMS = st.sampled_from([0] * 6 + [1, 2, 16, 17])
+MOST_CLIENTS = 3
+
+
+def alive(far: FarEnd) -> bool:
+    """Whether it has not left. What the kernel has told it plays no part: the next step must not hang on its pace."""
+    return not far.left
+
+
+def speaks(far: FarEnd) -> bool:
+    return far.speaks
+
+
+def pick_of(able: list[Any], pick: int) -> Any:
+    return able[pick % len(able)]
+
+
+class Machine(RuleBasedStateMachine):
+    """The rules."""
+
+    ground: Ground
+
+    @initialize(drain_at=st.integers(min_value=5, max_value=80))
+    def start(self, drain_at: int) -> None:
+        self.play = Play(self.ground)
+        self.steps = 0
+        self.drain_at = drain_at
+
+    # Clients.
+
+    @precondition(lambda self: not self.play.relay.drained and len(self.play.clients(alive)) < MOST_CLIENTS)
+    @rule(raw=st.sampled_from([False] * 5 + [True]))
+    def client_connects(self, raw: bool) -> None:
+        self.play.connect(raw=raw)
+
+    @precondition(lambda self: self.play.clients(speaks))
+    @rule(pick=PICK, recipe=asking.ASKED, most=MOST)
+    def client_speaks(self, pick: int, recipe: asking.Recipe, most: int) -> None:
+        """It goes on with what it has begun, or asks something."""
+        client = pick_of(self.play.clients(speaks), pick)
+        if not client.unsent:
+            self.play.begin(client, recipe)
+        self.play.push(client, most)
+
+    @precondition(lambda self: self.play.clients(alive))
+    @rule(pick=PICK, how=WAYS)
+    def client_behaves(self, pick: int, how: str) -> None:
+        self.play.behave(pick_of(self.play.clients(alive), pick), how)
+
+    # Upstreams. Whether one is there hangs on the relay, so these are always possible, and something comes of most.
+
+    @rule(pick=PICK, recipe=saying.TO_PLAIN, to_upgrade=saying.TO_UPGRADE, size=asking.SIZES, most=MOST)
+    def upstream_speaks(
+        self, pick: int, recipe: saying.Recipe, to_upgrade: saying.Recipe, size: int, most: int
+    ) -> None:
+        """Who waits is accepted; else one goes on, or answers what it owes an answer to, or talks unasked."""
+        play = self.play
+        if play.accept() or not (able := play.servers(speaks)):
+            return
+        server = pick_of(able, pick)
+        # What has come in the meantime decides whether it is an answer.
+        server.look(play.board)
+        if server.unsent or (server.said and server.said[-1].until_close):
+            pass  # Behind a body without a length, everything is that body.
+        elif server.raw or server.switched:
+            server.unsent = asking.marked(play.tag(b"s"), size)
+        elif server.owed:
+            play.say(server, to_upgrade if server.owed.upgrade else recipe, most)
+            return
+        elif server.asked and server.reads:
+            # What nobody has asked for is there at once, or it would look like the answer to the next request.
+            play.say(server, recipe, ALL)
+            return
+        play.push(server, most)
+
+    @rule(pick=PICK, how=WAYS)
+    def upstream_behaves(self, pick: int, how: str) -> None:
+        if able := self.play.servers(alive):
+            self.play.behave(pick_of(able, pick), how)
+
+    # Both: the straight way to where the other rules find most to break.
+
+    @precondition(lambda self: not self.play.relay.drained)
+    @rule(pick=PICK, recipe=asking.GOOD, before=INTERIMS, interim=saying.INTERIMS, final=saying.FINALS)
+    def a_request_is_answered(
+        self, pick: int, recipe: asking.Recipe, before: int, interim: saying.Recipe, final: saying.Recipe
+    ) -> None:
+        asked = self.play.ask(self._idle(pick), recipe)
+        for one in [interim] * before + [final]:
+            self.play.answer(asked, one)
+
+    @precondition(lambda self: not self.play.relay.drained)
+    @rule(pick=PICK, answer=saying.TO_UPGRADE)
+    def an_upgrade_is_answered(self, pick: int, answer: saying.Recipe) -> None:
+        self.play.answer(self.play.ask(self._idle(pick), asking.Upgrade()), answer)
+
+    def _idle(self, pick: int) -> Any:
+        """A client that waits for nothing, a new one where there is none."""
+        able = self.play.clients(lambda one: one.speaks and not (one.raw or one.unsent or one.awaits))
+        return pick_of(able, pick) if able else self.play.connect(raw=False)
+
+    # The world.
+
+    @rule(seconds=SECONDS)
+    def time_passes(self, seconds: float) -> None:
+        self.play.pass_time(seconds)
+
+    @precondition(lambda self: self.steps >= self.drain_at and not self.play.relay.drained)
+    @rule()
+    def drain_begins(self) -> None:
+        self.play.drain()
+
+    @invariant()
+    def all_is_well(self) -> None:
+        self.steps += 1
+        self.play.look()
+        self.play.check()
+
+    def teardown(self) -> None:
+        if hasattr(self, "play"):
+            self.play.end()
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "tls"])
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[type[Machine]]:
+    ground = Ground(tmp_path, secure=request.param)
+    yield type("Machine", (Machine,), {"ground": ground})
+    ground.close()
+
+
+def unhurried(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        stateful_step_count=50,
+        derandomize=False,
+        deadline=None,
+        print_blob=True,
+        report_multiple_bugs=False,
+        suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much),
+    )
+
+
+def test_whatever_both_ends_do_what_must_hold_holds(machine: type[Machine]) -> None:
+    run_state_machine_as_test(machine, settings=unhurried(120))
+
+
+@pytest.mark.long
+def test_whatever_both_ends_do_for_long_what_must_hold_holds(machine: type[Machine]) -> None:
+    run_state_machine_as_test(machine, settings=unhurried(10_000))

@@ -18,9 +18,15 @@ from tests.harness import PATIENCE_SECONDS, Wire
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# A shell starts what it puts into the background with SIGINT ignored; the tests do not fail for that.
+_HEARS_CTRL_C = "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
 # Both work without the console scripts, which an interpreter outside a virtual environment may not have beside it.
-TWISTD = [sys.executable, "-c", "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"]
-TWIST = [sys.executable, "-m", "twisted"]
+TWISTD = [
+    sys.executable,
+    "-c",
+    _HEARS_CTRL_C + "sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()",
+]
+TWIST = [sys.executable, "-c", _HEARS_CTRL_C + "runpy.run_module('twisted', run_name='__main__', alter_sys=True)"]
 
 
 def environment() -> dict[str, str]:

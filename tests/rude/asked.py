@@ -68,11 +68,20 @@ class Asked:
         return sum(min(max(at - start, 0), length) for start, length in self.spans)
 
 
-def identity(*, secure: bool) -> bytes:
-    return (
-        b"X-Real-IP: 127.0.0.1\r\nX-Forwarded-For: 127.0.0.1\r\n"
-        b"X-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n" % (b"https" if secure else b"http", HOST)
-    )
+@attrs.frozen
+class Asker:
+    """Who asks, as the upstream must get to know it."""
+
+    address: bytes
+    secure: bool
+
+    @property
+    def fields(self) -> bytes:
+        proto = b"https" if self.secure else b"http"
+        return (
+            b"X-Real-IP: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
+            % (self.address, self.address, proto, HOST)
+        )  # fmt: skip
 
 
 @attrs.frozen
@@ -103,7 +112,7 @@ class Plain:
     body: Body | None = None
     expects: bool = False
 
-    def make(self, tag: bytes, *, secure: bool) -> Asked:
+    def make(self, tag: bytes, asker: Asker) -> Asked:
         line = b"%b /%b/%b HTTP/1." % (self.method, self.route.encode(), tag)
         fields = b"X-Tag: %b\r\nCookie: a=1\r\n" % tag
         options = ([self.options] if self.options else []) + ([b"X-Hop"] if self.hops else [])
@@ -113,7 +122,7 @@ class Plain:
         expects = b"Expect: 100-continue\r\n" if self.expects and self.body and self.minor else b""
         framing = self.body.field if self.body else b""
         head = line + b"%d\r\nHost: %b\r\n" % (self.minor, HOST) + sent + expects + framing + b"\r\n"
-        up = line + b"1\r\nHost: %b\r\n" % HOST + fields + identity(secure=secure) + framing + expects + b"\r\n"
+        up = line + b"1\r\nHost: %b\r\n" % HOST + fields + asker.fields + framing + expects + b"\r\n"
         asked = Asked(tag, head, self.method, self.minor, self.route, head_size=len(head))
         asked.goes_up = up if self.route != "own" else b""
         return _with_body(asked, self.body) if self.body else asked
@@ -149,12 +158,12 @@ class Upgrade:
 
     route: str = "app"
 
-    def make(self, tag: bytes, *, secure: bool) -> Asked:
+    def make(self, tag: bytes, asker: Asker) -> Asked:
         target = b"/%b/%b" % (self.route.encode(), tag)
         data = UPGRADE.replace(b"/chat", target)
         key = b"Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\nSec-WebSocket-Version: 13\r\n"
         asked = Asked(tag, data, route=self.route, upgrade=True, head_size=len(data))
-        asked.goes_up = b"GET %b HTTP/1.1\r\nHost: %b\r\n%b" % (target, HOST, key + identity(secure=secure))
+        asked.goes_up = b"GET %b HTTP/1.1\r\nHost: %b\r\n%b" % (target, HOST, key + asker.fields)
         asked.goes_up += b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n"
         return asked
 
@@ -192,7 +201,7 @@ class Bad:
 
     how: str
 
-    def make(self, tag: bytes, *, secure: bool) -> Asked:
+    def make(self, tag: bytes, asker: Asker) -> Asked:
         data, reason = BAD[self.how]
         return Asked(tag, data, route="", deserves=frozenset({reason}))
 
@@ -203,7 +212,7 @@ class Frames:
 
     size: int
 
-    def make(self, tag: bytes, *, secure: bool) -> Asked:
+    def make(self, tag: bytes, asker: Asker) -> Asked:
         return Asked(tag, (b"\x81\xfe" + marked(tag, self.size))[: self.size], deserves=frozenset({"malformed-head"}))
 
 

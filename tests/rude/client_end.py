@@ -43,7 +43,7 @@ class ClientEnd(FarEnd):
 
     def __init__(self, connected: socket.socket, number: int, *, raw: bool) -> None:
         super().__init__(connected)
-        self.port: int = connected.getsockname()[1]
+        self.address: str = connected.getsockname()[0]
         self.number = number
         self.raw = raw
         self.asked: list[Asked] = []

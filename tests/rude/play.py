@@ -13,7 +13,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 
 from tests.rude import asked as asking
 from tests.rude import said as saying
-from tests.rude.asked import Asked
+from tests.rude.asked import Asked, Asker
 from tests.rude.board import Board
 from tests.rude.carriers import TlsCarrier
 from tests.rude.client_end import ClientEnd
@@ -44,7 +44,7 @@ class Play:
         self.reactor = self.relay.reactor
         self.board = Board()
         self._tags = 0
-        self._outcomes: dict[int, Outcome | None] = {}
+        self._outcomes: dict[str, Outcome | None] = {}
 
     def _note(self, event: LogEvent) -> None:
         if "log_failure" in event:
@@ -66,8 +66,10 @@ class Play:
     def connect(self, *, raw: bool) -> ClientEnd:
         """A client comes."""
         connecting = small(socket.socket())
+        number = len(self.board.clients)
+        connecting.bind((f"127.1.{number // 250}.{number % 250 + 1}", 0))
         connecting.connect(("127.0.0.1", self.relay.port(int(raw))))
-        client = ClientEnd(connecting, len(self.board.clients), raw=raw)
+        client = ClientEnd(connecting, number, raw=raw)
         self.board.clients.append(client)
         self.reactor.turn()
         if self._ground.secure:
@@ -77,7 +79,7 @@ class Play:
 
     def begin(self, client: ClientEnd, recipe: asking.Recipe) -> Asked:
         """It is about to ask something; nothing is sent."""
-        asked = recipe.make(self.tag(b"c"), secure=self._ground.secure)
+        asked = recipe.make(self.tag(b"c"), Asker(client.address.encode(), self._ground.secure))
         client.ask(asked)
         self.board.asked[asked.tag] = (client, asked)
         client.counts = client.counts or not (client.stream or self.relay.drained or client.was_let_go)
@@ -112,12 +114,15 @@ class Play:
         self.look()
         return asked
 
-    def answer(self, asked: Asked, recipe: saying.Recipe) -> None:
-        """Whoever owes the answer to this gives it."""
+    def answer(self, asked: Asked, recipe: saying.Recipe | None, most: int) -> ServerEnd | None:
+        """Whoever owes the answer to this gives it, or so much of it, or is only found."""
         self.accept()
         self.look()
         for server in self.servers(lambda one: one.speaks and one.owed is asked):
-            self.say(server, recipe, ALL)
+            if recipe is not None:
+                self.say(server, recipe, most)
+            return server
+        return None
 
     def behave(self, far: FarEnd, how: str) -> None:
         """It does something other than to speak."""
@@ -159,15 +164,15 @@ class Play:
         # A session waits for one thing at a time, an exchange for one more; the sweep of tunnels and the window.
         assert self.reactor.timers <= 3 * len(self.relay.live) + 2
         assert len(self.relay.live) <= len(self.board.clients)
-        for port, told in self.observer.told.items():
+        for address, told in self.observer.told.items():
             assert told.words.count("opened") <= 1
             assert told.words.count("closed") <= told.words.count("opened")
             assert told.words.count("failed") <= 1
             assert not {"failed", "opened"} <= set(told.words)
             assert told.record is not None
             assert told.record.outcome is not Outcome.BUG
-            assert self._outcomes.get(port) in (None, told.record.outcome), "two outcomes"
-            self._outcomes[port] = told.record.outcome
+            assert self._outcomes.get(address) in (None, told.record.outcome), "two outcomes"
+            self._outcomes[address] = told.record.outcome
 
     def end(self) -> None:
         """Nobody says or reads anything more, and every limit of time passes: nothing is left."""
@@ -194,7 +199,7 @@ class Play:
     def _check_outcomes(self) -> None:
         assert self.relay.admitted == 0, "somebody who is gone still counts"
         for client in self.board.clients:
-            told = self.observer.told.get(client.port)
+            told = self.observer.told.get(client.address)
             if told is None:
                 assert not client.counts, f"client {client.number} has said something, and nobody was told of it"
                 continue

@@ -32,6 +32,9 @@ SECONDS = st.sampled_from([0.4] * 5 + [4.9, 5] * 2 + [10, 29, 30, 60, 75, 3_600]
 WAYS = st.sampled_from(["stops reading or begins again", "ends", "resets"])
 # So many interim answers before the final one: 16 may pass.
 INTERIMS = st.sampled_from([0] * 6 + [1, 2, 16, 17])
+READS = st.sampled_from([True] * 4 + [False])
+# What an upstream does when it has answered, or instead.
+THEN = st.sampled_from([""] * 6 + ["ends", "resets", "ends instead"])
 MOST_CLIENTS = 3
 
 
@@ -114,18 +117,47 @@ class Machine(RuleBasedStateMachine):
     # Both: the straight way to where the other rules find most to break.
 
     @precondition(lambda self: not self.play.relay.drained)
-    @rule(pick=PICK, recipe=asking.GOOD, before=INTERIMS, interim=saying.INTERIMS, final=saying.FINALS)
+    @rule(
+        pick=PICK,
+        reads=READS,
+        recipe=asking.GOOD,
+        before=INTERIMS,
+        interim=saying.INTERIMS,
+        final=saying.FINALS,
+        most=MOST,
+        then=THEN,
+    )
     def a_request_is_answered(
-        self, pick: int, recipe: asking.Recipe, before: int, interim: saying.Recipe, final: saying.Recipe
+        self,
+        pick: int,
+        reads: bool,
+        recipe: asking.Recipe,
+        before: int,
+        interim: saying.Recipe,
+        final: saying.Recipe,
+        most: int,
+        then: str,
     ) -> None:
-        asked = self.play.ask(self._idle(pick), recipe)
-        for one in [interim] * before + [final]:
-            self.play.answer(asked, one)
+        client = self._idle(pick)
+        client.reads = client.reads and reads
+        asked = self.play.ask(client, recipe)
+        for _ in range(before):
+            self.play.answer(asked, interim, ALL)
+        server = self.play.answer(asked, final if then != "ends instead" else None, most)
+        if server is not None and then:
+            self.play.behave(server, then)
 
     @precondition(lambda self: not self.play.relay.drained)
-    @rule(pick=PICK, answer=saying.TO_UPGRADE)
-    def an_upgrade_is_answered(self, pick: int, answer: saying.Recipe) -> None:
-        self.play.answer(self.play.ask(self._idle(pick), asking.Upgrade()), answer)
+    @rule(pick=PICK, reads=READS, recipe=asking.UPGRADES, early=asking.SIZES, answer=saying.TO_UPGRADE, most=MOST)
+    def an_upgrade_is_answered(
+        self, pick: int, reads: bool, recipe: asking.Recipe, early: int, answer: saying.Recipe, most: int
+    ) -> None:
+        client = self._idle(pick)
+        client.reads = client.reads and reads
+        asked = self.play.ask(client, recipe)
+        if early:
+            self.play.ask(client, asking.Frames(early))
+        self.play.answer(asked, answer, most)
 
     def _idle(self, pick: int) -> Any:
         """A client that waits for nothing, a new one where there is none."""

@@ -76,14 +76,14 @@ class Told:
 
 
 class Listener:
-    """An observer that writes down what it is told, by the client's port."""
+    """An observer that writes down what it is told, by the client's address: each client has one of its own."""
 
     def __init__(self) -> None:
-        self.told: dict[int, Told] = {}
+        self.told: dict[str, Told] = {}
 
     def _note(self, word: str, record: SessionRecord) -> None:
-        told = self.told.setdefault(int(record.client.rpartition(":")[2]), Told())
-        assert told.record in (None, record), "two sessions of one client at once"
+        told = self.told.setdefault(record.client.rpartition(":")[0], Told())
+        assert told.record in (None, record), "two sessions of one client"
         told.record = record
         told.words.append(word)
 

@@ -156,6 +156,13 @@ def test_every_package_that_is_imported_is_declared() -> None:
     assert undeclared == set()
 
 
+@pytest.mark.parametrize("module", ["net.session", "net.tls_leg", "net.takeover", "control.service"])
+def test_a_module_can_be_the_first_that_is_imported(module: str) -> None:
+    """Two that import each other work in one order only."""
+    done = subprocess.run([sys.executable, "-c", f"import wsrelay.{module}"], cwd=ROOT, capture_output=True, timeout=60)
+    assert done.stderr == b""
+
+
 def test_no_import_of_ours_installs_a_reactor() -> None:
     """`twistd -r` chooses the reactor after it has read the plugin's options; an installed one cannot be changed."""
     everything = ", ".join(name_of(path) for path in MODULES)

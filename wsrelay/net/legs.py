@@ -17,6 +17,7 @@ import sys
 from typing import Protocol
 
 import attrs
+from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IReactorFDSet,
@@ -178,6 +179,11 @@ class Leg:
     def finished(self) -> bool:
         """Whether our end, asked for with `finish`, has been sent."""
         return self._shut
+
+    @property
+    def connection(self) -> SSL.Connection | None:
+        """OpenSSL's side of it, for who takes the leg over; None without TLS."""
+        return None
 
     def resume(self) -> None:
         """Read, until `pause` or the other side's end."""

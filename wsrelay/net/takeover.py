@@ -10,7 +10,6 @@ import OpenSSL
 from OpenSSL import SSL
 
 from wsrelay.net.legs import Leg, Taken
-from wsrelay.net.tls_leg import TlsLeg
 
 # Of OpenSSL, by its own names; `wsrelay/pump/pump.h` says what for.
 FUNCTIONS = (
@@ -32,7 +31,7 @@ class CannotTakeOver(Exception):
 
 def take(leg: Leg) -> Taken:
     """Leave nothing of a leg in Python. It must be paused, its handshake done."""
-    if isinstance(leg, TlsLeg):
+    if leg.connection is not None:
         ssl = _disown(leg.connection)
         return attrs.evolve(leg.detach(), ssl=ssl)
     return leg.detach()

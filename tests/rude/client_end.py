@@ -256,5 +256,5 @@ class ClientEnd(FarEnd):
             return
         assert self._reading is None, "an orderly end inside an answer"
         asked = self.current
-        if not (asked is None or self.last or self.late or board.draining or self.finished):
+        if not (asked is None or asked.late or self.last or self.late or board.draining or self.finished):
             assert self.sent < asked.end, "an orderly end instead of an answer"

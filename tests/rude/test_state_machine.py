@@ -104,8 +104,7 @@ class Machine(RuleBasedStateMachine):
             play.say(server, to_upgrade if server.owed.upgrade else recipe, most)
             return
         elif server.asked and server.reads:
-            # What nobody has asked for is there at once, or it would look like the answer to the next request.
-            play.say(server, recipe, ALL)
+            play.babble(server, recipe)
             return
         play.push(server, most)
 

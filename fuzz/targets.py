@@ -11,6 +11,8 @@ TARGETS = {
     "hopbyhop": CORE,
     "routing": CORE,
     "forwarded": CORE,
+    "proxyline": CORE,
+    "clienthello": CORE,
     "exchange": (*CORE, "wsrelay.net"),
 }
 

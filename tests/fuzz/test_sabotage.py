@@ -8,7 +8,20 @@ import pytest
 
 from fuzz import seeds
 from fuzz.targets import load
-from wsrelay.core import body, chunked, fieldlines, forwarded, head, hopbyhop, paths, upgrade
+from wsrelay.core import (
+    body,
+    chunked,
+    clienthello,
+    fieldlines,
+    forwarded,
+    head,
+    hopbyhop,
+    paths,
+    proxytext,
+    server_name,
+    tlvs,
+    upgrade,
+)
 from wsrelay.core.upgrade import Switched
 from wsrelay.net import exchange
 from wsrelay.net.legs import Leg
@@ -47,6 +60,13 @@ SABOTAGES = {
     "a path has one reading": ("routing", paths, "_others", nothing),
     "two proxies are not walked past": ("forwarded", forwarded, "_MAX_HOPS", 1),
     "who is trusted does not matter": ("forwarded", forwarded, "real_ip", lambda head, facts: "192.0.2.99"),
+    "a name may be anything": ("clienthello", server_name, "_NAME", re.compile(rb"(.+)()", re.DOTALL)),
+    "bytes may stand behind every vector": ("clienthello", clienthello._Vectors, "end", nothing),
+    "a hello is ten records at most": ("clienthello", clienthello, "_MOST_RECORDS", 10),
+    "zeros may stand before a port": ("proxyline", proxytext, "_PORT", re.compile(rb"[0-9]{1,5}")),
+    "an IPv4-mapped address is another one": ("proxyline", proxytext, "unmapped", lambda address: address),
+    "a check sum is always zero": ("proxyline", tlvs, "crc32c", lambda data: 0),
+    "no text is dangerous": ("proxyline", tlvs, "_UNSAFE", re.compile("(?!)")),
     "a tunnel opens on every answer": ("exchange", upgrade, "check_reply", lambda offer, reply: Switched()),
     "a broken answer ends with FIN": ("exchange", Leg, "abort", Leg.close),
     "what was read ahead is lost": ("exchange", Stream, "unread", nothing),

@@ -10,6 +10,25 @@ import enum
 class Reason(enum.Enum):
     """Why a request got an answer of our own: a word for logs and clients, and the HTTP status it implies."""
 
+    # What stands before HTTP: a proxy's line about the client, and TLS. An answer is possible to some of them only.
+    PROXY_UNTRUSTED = ("proxy-untrusted", 403)
+    PROXY_HEADER = ("proxy-header", 400)
+    PROXY_TIMEOUT = ("proxy-timeout", 408)
+    CLIENT_HELLO = ("client-hello", 0)
+    UNKNOWN_SNI = ("unknown-sni", 0)
+    TLS_VERSION = ("tls-version", 0)
+    TLS_CIPHER = ("tls-cipher", 0)
+    TLS_PROTOCOL = ("tls-protocol", 0)
+    TLS_UNKNOWN_CA = ("tls-unknown-ca", 0)
+    TLS_CERTIFICATE_EXPIRED = ("tls-certificate-expired", 0)
+    TLS_CERTIFICATE_UNKNOWN = ("tls-certificate-unknown", 0)
+    CLIENT_CERTIFICATE_MISSING = ("client-certificate-missing", 0)
+    CLIENT_CERTIFICATE_REFUSED = ("client-certificate-refused", 0)
+    TLS_ENDED_EARLY = ("tls-ended-early", 0)
+    TLS_ENDED = ("tls-ended", 0)
+    TLS_TIMEOUT = ("tls-timeout", 0)
+    TLS_ERROR = ("tls-error", 0)
+
     # What the client sent.
     MALFORMED_HEAD = ("malformed-head", 400)
     BAD_HOST = ("bad-host", 400)
@@ -42,6 +61,8 @@ class Reason(enum.Enum):
     UPSTREAM_NAME = ("upstream-name", 502)
     UPSTREAM_REFUSED = ("upstream-refused", 502)
     UPSTREAM_UNREACHABLE = ("upstream-unreachable", 502)
+    UPSTREAM_TLS = ("upstream-tls", 502)
+    UPSTREAM_CERTIFICATE = ("upstream-certificate", 502)
     UPSTREAM_CLOSED = ("upstream-closed", 502)
     UPSTREAM_BAD_HEAD = ("upstream-bad-head", 502)
     UPSTREAM_BAD_FRAMING = ("upstream-bad-framing", 502)
@@ -61,4 +82,4 @@ class Reason(enum.Enum):
         self.word = word
         """The stable name, as in `X-Wsrelay-Reason`, the log and `docs/reasons.md`."""
         self.status = status
-        """The HTTP status of the answer."""
+        """The HTTP status of the answer; 0 where the client cannot be answered, since HTTP never begins."""

@@ -12,7 +12,7 @@ from fuzz.script import Script, Step
 from fuzz.upgrade import accept_of
 from fuzz.wires import Turns, Wire
 from wsrelay.config.networks import Networks
-from wsrelay.config.settings import Limits, Listener, Mode, TcpAddress, Timeouts
+from wsrelay.config.settings import Limits, Listener, Mode, ServerAddress, TcpAddress, Timeouts
 from wsrelay.core.head import HeadLimits
 from wsrelay.core.outcomes import Side
 from wsrelay.core.reasons import Reason
@@ -25,6 +25,7 @@ from wsrelay.net.record import ExchangeFacts, SessionRecord, TunnelFacts
 from wsrelay.net.session import Session
 from wsrelay.net.site import Site
 from wsrelay.net.splice import Handoff, Pump, ReactorPumpFactory
+from wsrelay.net.stream import Stream
 
 LIMITS = Limits(head_bytes=2048, head_fields=24, body_bytes=1000)
 HEADS = HeadLimits(LIMITS.head_bytes, LIMITS.head_fields)
@@ -47,7 +48,14 @@ class Dialled:
         self.wires: list[Wire] = []
         self.next = 255
 
-    async def connect(self, group: str, seconds: float) -> tuple[Leg, TcpAddress]:
+    def proxy_version(self, group: str) -> int:
+        """No group wants a PROXY line."""
+        return 0
+
+    def remember(self, group: str, server: ServerAddress, stream: Stream) -> None:
+        """Nothing: no upstream speaks TLS."""
+
+    async def connect(self, group: str, seconds: float, first: bytes = b"") -> tuple[Stream, TcpAddress]:
         """A new wire; or a refusal, or a wire after some time, where the script said so."""
         how, self.next = self.next, 255
         if how < 8:
@@ -55,7 +63,8 @@ class Dialled:
         if how % 2 == 0:
             raise Refusal(Reason.UPSTREAM_REFUSED, "the upstream refused the connection")
         self.wires.append(Wire())
-        return Leg(self.wires[-1], self._turns, "192.0.2.80:80"), _SERVER  # type: ignore[arg-type]  # all that a leg needs
+        leg = Leg(self.wires[-1], self._turns, "192.0.2.80:80")  # type: ignore[arg-type]  # all that a leg needs
+        return Stream(leg, Side.UPSTREAM), _SERVER
 
 
 class Told:
@@ -66,6 +75,9 @@ class Told:
         self.opened = 0
         self.tunnels: list[TunnelFacts] = []
         self.failed = 0
+
+    def secured(self, record: SessionRecord) -> None:
+        """Nothing: here are no clients with TLS."""
 
     def exchanged(self, record: SessionRecord, facts: ExchangeFacts) -> None:
         """One more."""

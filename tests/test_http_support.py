@@ -9,8 +9,17 @@ import pytest
 
 from tests.core.readers import Reader, T
 from wsrelay.config.networks import NOWHERE, Networks
-from wsrelay.config.settings import PathKind, PathPattern, Route, ToUpstream
-from wsrelay.core import admission, body, hopbyhop, upgrade
+from wsrelay.config.settings import (
+    ClientFact,
+    Listener,
+    PathKind,
+    PathPattern,
+    Route,
+    TcpAddress,
+    TlsPolicy,
+    ToUpstream,
+)
+from wsrelay.core import admission, body, hopbyhop, proxyline, upgrade
 from wsrelay.core.body import Chunked, Framing, UntilClose
 from wsrelay.core.forwarded import ClientFacts
 from wsrelay.core.head import HeadLimits, RequestReader, ResponseReader
@@ -19,6 +28,7 @@ from wsrelay.core.reasons import Reason
 from wsrelay.core.refusal import Refusal
 from wsrelay.core.routing import RouteTable
 from wsrelay.core.upgrade import Declined, Switched, Upgrade
+from wsrelay.net import client_certificate
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 TEXT = (DOCS / "http-support.md").read_text("utf-8")
@@ -35,8 +45,9 @@ SHORT = {
     "{accept}": f"Sec-WebSocket-Accept: {ACCEPT.decode()}",
 }
 
-# Reasons that are about no byte of HTTP: what the configuration says, how a connect went, what we ourselves are doing.
-NOT_ABOUT_HTTP = {
+# Reasons that are about no byte of HTTP: TLS, what the configuration says, how a connect went, what we are doing.
+NOT_ABOUT_HTTP = {reason for reason in Reason if not reason.status} | {
+    Reason.PROXY_UNTRUSTED,
     Reason.ADDRESS_DENIED,
     Reason.WEBSOCKET_REFUSED,
     Reason.TLS_REQUIRED,
@@ -44,6 +55,8 @@ NOT_ABOUT_HTTP = {
     Reason.UPSTREAM_NAME,
     Reason.UPSTREAM_REFUSED,
     Reason.UPSTREAM_UNREACHABLE,
+    Reason.UPSTREAM_TLS,
+    Reason.UPSTREAM_CERTIFICATE,
     Reason.UPSTREAM_CONNECT_TIMEOUT,
     Reason.BUG,
     Reason.NO_DESCRIPTORS,
@@ -53,6 +66,7 @@ NOT_ABOUT_HTTP = {
 }
 # These need a clock, a socket, TLS or a configuration, so no line can show them.
 NOT_OF_THE_READERS = {
+    Reason.PROXY_TIMEOUT,
     Reason.PLAIN_HTTP,
     Reason.HEAD_TIMEOUT,
     Reason.BODY_TIMEOUT,
@@ -175,12 +189,12 @@ def answer_verdict(pieces: list[bytes], offer: Upgrade | None) -> str:
     return "goes back"
 
 
-def lines_upstream(fields: bytes, *, trusted: bool) -> list[bytes]:
+def lines_upstream(fields: bytes, who: ClientFacts) -> list[bytes]:
     data = b"GET / HTTP/1.1\r\nHost: a.example\r\n" + (fields and fields + b"\r\n") + b"\r\n"
     head, _ = read_head(RequestReader(LIMITS), [data])
     written = hopbyhop.request(
         head,
-        facts(trusted=trusted),
+        who,
         target=head.target,
         host=head.authority,
         framing=body.request_framing(head, BODY_BYTES),
@@ -191,12 +205,40 @@ def lines_upstream(fields: bytes, *, trusted: bool) -> list[bytes]:
 
 def field_verdict(fields: bytes, *, trusted: bool) -> list[bytes]:
     """The lines that stand in the upstream's request because of `fields`."""
-    always = lines_upstream(b"", trusted=trusted)
-    found = lines_upstream(fields, trusted=trusted)
+    always = lines_upstream(b"", facts(trusted=trusted))
+    found = lines_upstream(fields, facts(trusted=trusted))
     names = [line.partition(b":")[0] for line in found]
     for line in always:
         assert names.count(line.partition(b":")[0]) == 1, "a field that is always there once is not"
     return [line for line in found if line not in always]
+
+
+def certified(*, trusted: bool) -> ClientFacts:
+    """A client with a certificate, where `client_headers` has what the page says."""
+    listener = Listener(
+        "public",
+        TcpAddress("192.0.2.2", 443),
+        policy=TlsPolicy(
+            client_headers=((b"X-Client-Subject", ClientFact.SUBJECT), (b"Client-Cert", ClientFact.CERTIFICATE))
+        ),
+    )
+    return attrs.evolve(
+        facts(trusted=trusted),
+        reserved=client_certificate.reserved([listener]),
+        certified=(b"X-Client-Subject: CN=till-7", b"Client-Cert: :MIIB:"),
+    )
+
+
+def proxy_line_verdict(sent: bytes) -> str:
+    """Whom a PROXY line names."""
+    try:
+        read = proxyline.read(sent)
+    except Refusal as refusal:
+        return refused(refusal)
+    assert not isinstance(read, int), "the example's line is not complete"
+    line, size = read
+    assert size == len(sent)
+    return line.source.host if line.source else "the connection itself"
 
 
 @pytest.mark.parametrize("example", examples("request"), ids=lambda example: repr(example.sent[:70]))
@@ -228,6 +270,19 @@ def test_a_field_crosses_as_the_page_says(example: Example) -> None:
     for trusted, said in ((False, stranger), (True, proxy if differs else stranger)):
         expected = [] if said.strip() == "–" else unescaped(said.strip()).split(b"\r\n")
         assert field_verdict(example.sent, trusted=trusted) == expected
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("example", examples("field-with-a-certificate"), ids=lambda example: repr(example.sent))
+def test_a_field_about_a_certificate_is_the_relays_alone(example: Example, trusted: bool) -> None:
+    usual = lines_upstream(b"", facts(trusted=trusted))
+    found = lines_upstream(example.sent, certified(trusted=trusted))
+    assert [line for line in found if line not in usual] == unescaped(example.verdict).split(b"\r\n")
+
+
+@pytest.mark.parametrize("example", examples("proxy-line"), ids=lambda example: repr(example.sent[:70]))
+def test_a_proxy_line_names_whom_the_page_says(example: Example) -> None:
+    assert proxy_line_verdict(example.sent) == example.verdict
 
 
 def named(begin: str, end: str) -> list[bytes]:
@@ -265,7 +320,7 @@ def test_the_page_has_examples_of_every_kind_and_of_every_reason_that_bytes_alon
     requests, fields = examples("request"), examples("field")
     answers = examples("answer") + examples("answer-to-an-upgrade")
     assert min(len(requests), len(fields), len(answers)) > 15
-    shown = {example.verdict for example in requests + answers}
+    shown = {example.verdict for example in requests + answers + examples("proxy-line")}
     assert {"goes back", "opens a WebSocket", "opens the tunnel, with a warning"} <= shown
     expected = {f"{one.status} {one.word}" for one in set(Reason) - NOT_ABOUT_HTTP - NOT_OF_THE_READERS}
     assert expected <= shown
@@ -273,7 +328,9 @@ def test_the_page_has_examples_of_every_kind_and_of_every_reason_that_bytes_alon
 
 def test_every_block_of_the_page_is_run() -> None:
     kinds = re.findall(r"^```(.*)\n", TEXT, re.MULTILINE)[::2]
-    assert set(kinds) == {"request", "answer", "answer-to-an-upgrade", "field"}
+    assert set(kinds) == {
+        "request", "answer", "answer-to-an-upgrade", "field", "field-with-a-certificate", "proxy-line",
+    }  # fmt: skip
 
 
 def test_every_reason_that_is_about_http_is_explained_with_its_status() -> None:

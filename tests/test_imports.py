@@ -20,7 +20,14 @@ ROOMS = {
     "control": {"control", "net", "core", "config", "pump", "data"},
     "tools": {"tools", "control", "net", "core", "config", "data"},
     "pump": {"pump", "wsrelay.net.splice", "wsrelay.net.handshakes", "wsrelay.net.legs", "wsrelay.core.outcomes"},
-    "net": {"net", "core", "wsrelay.config.settings", "wsrelay.config.networks", "wsrelay.config.certificates"},
+    "net": {
+        "net",
+        "core",
+        "wsrelay.config.settings",
+        "wsrelay.config.networks",
+        "wsrelay.config.certificates",
+        "wsrelay.config.chains",
+    },
     "core": {"core", "wsrelay.config.settings", "wsrelay.config.networks"},
     "config": {"config"},
 }

@@ -1,4 +1,7 @@
-"""docs/reasons.md against the closed lists: every word there, none besides, each explained in the same three parts."""
+"""docs/reasons.md against the closed lists: every word there, none besides, each explained in the same three parts.
+
+And the table of docs/tls.md: everything that a handshake can fail with has its row.
+"""
 
 import re
 from pathlib import Path
@@ -8,7 +11,8 @@ import pytest
 from wsrelay.core.outcomes import Outcome
 from wsrelay.core.reasons import Reason
 
-PAGE = (Path(__file__).parent.parent / "docs" / "reasons.md").read_text("utf-8")
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = (DOCS / "reasons.md").read_text("utf-8")
 PARTS = ["**Means:**", "**Usual causes:**", "**What to do:**"]
 
 
@@ -48,3 +52,13 @@ def test_every_link_within_the_page_leads_to_a_heading() -> None:
     anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
     assert links
     assert links <= anchors
+
+
+def test_every_reason_about_tls_has_a_row_in_the_table_for_operators() -> None:
+    (text,) = re.findall(r"^## What the log says\n(.*?)(?=^## )", (DOCS / "tls.md").read_text("utf-8"), re.M | re.S)
+    first_cells = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| [")]
+    rows = [word for cell in first_cells for word in re.findall(r"\[`([a-z-]+)`\]", cell)]
+    about_tls = {reason.word for reason in Reason if not reason.status}
+    about_tls |= {Reason.UPSTREAM_TLS.word, Reason.UPSTREAM_CERTIFICATE.word, Reason.PLAIN_HTTP.word}
+    about_tls |= {reason.word for reason in Reason if reason.word.startswith("proxy-")}
+    assert sorted(rows) == sorted(about_tls)

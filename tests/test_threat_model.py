@@ -19,14 +19,18 @@ TEXT = (ROOT / "docs" / "threat-model.md").read_text("utf-8")
 ROOMS = ("core", "net", "pump", "control")
 
 # Numbers that bound nothing, or what another number bounds already: of other people's interfaces, digits of a port or
-# an address, shares of a bound.
+# an address, shares of a bound, the least that is left of one.
 NO_BOUNDS = {
     "core/authority.py _LITERAL",
     "core/authority.py _NAME",
     "core/chunked.py _SIZE_LINE",
+    "core/server_name.py _NAME",
+    "core/proxytext.py _PORT",
     "core/chunked.py _PADDED_SIZE_LINE",
     "core/forwarded.py _ELEMENT",
     "net/admission.py _HOST_BITS_OF_IPV6",
+    "net/deadlines.py _LEAST_SECONDS",
+    "net/tls.py _OP_PRIORITIZE_CHACHA",
     "net/legs.py _SIOCOUTQNSD",
     "pump/leg.c SIOCOUTQNSD",
     "pump/crew.h NANOSECONDS",

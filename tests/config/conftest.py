@@ -44,7 +44,10 @@ def loaded(site: Path) -> Callable[[str], load.Loaded]:
 
 @pytest.fixture
 def pems(site: Path) -> Path:
-    """A good certificate in `tls/fullchain.pem` with its key in `tls/privkey.pem`."""
+    """A good certificate in `tls/fullchain.pem` with its key in `tls/privkey.pem`, and what examples name beside it.
+
+    `tls/ca.pem` and `tls/clients.pem` are authorities, `tls/client.pem` and `tls/client.key` a client's certificate.
+    """
     folder = site / "tls"
     folder.mkdir()
     root = issue("Root")
@@ -52,4 +55,9 @@ def pems(site: Path) -> Path:
     leaf = issue("example.com", middle, names=("example.com", "www.example.com"))
     (folder / "fullchain.pem").write_bytes(leaf.pem + middle.pem)
     (folder / "privkey.pem").write_bytes(leaf.key_pem)
+    for name in ("ca.pem", "clients.pem"):
+        (folder / name).write_bytes(root.pem)
+    client = issue("relay", middle, names=("relay.test",))
+    (folder / "client.pem").write_bytes(client.pem + middle.pem)
+    (folder / "client.key").write_bytes(client.key_pem)
     return folder

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
@@ -43,8 +43,9 @@ def issue(
     days: int = 90,
     url: str | None = None,
     method: x509.ObjectIdentifier = AuthorityInformationAccessOID.CA_ISSUERS,
+    extensions: tuple[x509.ExtensionType, ...] = (),
 ) -> Issued:
-    """Sign a certificate; self-signed without an issuer, an authority without names."""
+    """Sign a certificate; self-signed without an issuer, an authority without names unless `extensions` say more."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     since = since or datetime.now(UTC) - timedelta(hours=1)
     builder = x509.CertificateBuilder(
@@ -54,7 +55,11 @@ def issue(
         serial_number=x509.random_serial_number(),
         not_valid_before=since,
         not_valid_after=since + timedelta(days=days),
-    ).add_extension(x509.BasicConstraints(ca=not names, path_length=None), critical=True)
+    )
+    if not any(isinstance(each, x509.BasicConstraints) for each in extensions):
+        extensions = (x509.BasicConstraints(ca=not names, path_length=None), *extensions)
+    for each in extensions:
+        builder = builder.add_extension(each, critical=isinstance(each, x509.BasicConstraints))
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName([general(one) for one in names]), critical=False)
     if url:
@@ -63,6 +68,19 @@ def issue(
     signer = issuer.key if issuer else key
     algorithm = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     return Issued(builder.sign(signer, algorithm), key)
+
+
+def with_sha1(issued: Issued, signer: Issued) -> Issued:
+    """The same certificate of an RSA key's, signed with SHA-1, which the library does not do any more.
+
+    `sha1WithRSAEncryption` and `sha256WithRSAEncryption` (RFC 8017 appendix C) differ in their last byte.
+    """
+    assert isinstance(signer.key, rsa.RSAPrivateKey)
+    arc = bytes.fromhex("06092a864886f70d0101")
+    signed = issued.certificate.tbs_certificate_bytes.replace(arc + b"\x0b", arc + b"\x05")
+    signature = signer.key.sign(signed, padding.PKCS1v15(), hashes.SHA1())
+    whole = issued.certificate.public_bytes(Encoding.DER).replace(arc + b"\x0b", arc + b"\x05")
+    return Issued(x509.load_der_x509_certificate(whole[: -len(signature)] + signature), issued.key)
 
 
 def general(text: str) -> x509.GeneralName:

@@ -14,12 +14,15 @@ from wsrelay.config.networks import Access, Networks
 from wsrelay.config.settings import (
     AccessLog,
     Certificate,
+    ClientCertificate,
+    ClientFact,
     HostHeader,
     Limits,
     Listener,
     LogFormat,
     Mode,
     Origins,
+    Passing,
     PathKind,
     PathPattern,
     Pump,
@@ -30,9 +33,13 @@ from wsrelay.config.settings import (
     SystemdAddress,
     TcpAddress,
     Timeouts,
+    TlsPolicy,
+    TlsVersion,
     ToUpstream,
     UnixAddress,
+    UnknownSni,
     Upstream,
+    UpstreamTls,
     WebSocketPolicy,
 )
 
@@ -81,6 +88,15 @@ name = "public"
 address = "[::]:443"
 mode = "http"
 tls = [{ chain = "tls/fullchain.pem", key = "tls/privkey.pem" }]
+unknown_sni = "reject"
+tls_min = "1.3"
+hsts = { max_age = "17520h", include_subdomains = true, preload = true }
+client_ca = "tls/clients.pem"
+client_certificate = "request"
+client_headers = { X-Subject = "subject", x-names = "names", X-Print = "fingerprint", Client-Cert = "certificate" }
+sni = { "Shop.example.net" = "raw", "*.example.net" = "raw" }
+alpn = { "acme-tls/1" = "raw", h2 = "raw" }
+accept_proxy = true
 [[listen]]
 address = "unix:run/raw.sock"
 mode = "tcp"
@@ -93,6 +109,20 @@ allow = ["192.0.2.0/24", "unix:"]
 name = "u"
 servers = ["App.internal:80", { address = "unix:/run/a.sock" }, "unix:b.sock"]
 balance = "round_robin"
+tls = { server_name = "App.internal", ca = "tls/ca.pem", chain = "tls/client.pem", key = "tls/client.key" }
+send_proxy = 2
+[[upstream]]
+name = "raw"
+servers = ["raw.internal:443"]
+send_proxy = 1
+[[upstream]]
+name = "old"
+servers = ["old.internal:443"]
+tls = { verify = false, insecure_reason = "the appliance cannot do better" }
+[[route]]
+host = "old.example.com"
+path = "/"
+upstream = "old"
 [[route]]
 host = "Example.com"
 path = "/wss"
@@ -131,6 +161,24 @@ def test_every_key_reaches_the_settings(pems: Path, loaded: Load) -> None:
                 name="public",
                 address=TcpAddress("::", 443),
                 tls=(Certificate(pems / "fullchain.pem", pems / "privkey.pem"),),
+                policy=TlsPolicy(
+                    minimum=TlsVersion.TLS_1_3,
+                    unknown_sni=UnknownSni.REJECT,
+                    client_ca=pems / "clients.pem",
+                    client_certificate=ClientCertificate.REQUEST,
+                    client_headers=(
+                        (b"X-Subject", ClientFact.SUBJECT),
+                        (b"x-names", ClientFact.NAMES),
+                        (b"X-Print", ClientFact.FINGERPRINT),
+                        (b"Client-Cert", ClientFact.CERTIFICATE),
+                    ),
+                ),
+                hsts=b"max-age=63072000; includeSubDomains; preload",
+                passing=Passing(
+                    names={"shop.example.net": "raw", "*.example.net": "raw"},
+                    protocols={b"acme-tls/1": "raw", b"h2": "raw"},
+                ),
+                accept_proxy=True,
             ),
             Listener(
                 name="unix:run/raw.sock",
@@ -147,8 +195,17 @@ def test_every_key_reaches_the_settings(pems: Path, loaded: Load) -> None:
         ),
         upstreams=(
             Upstream(
-                "u", (TcpAddress("app.internal", 80), UnixAddress("/run/a.sock"), UnixAddress(str(folder / "b.sock")))
+                "u",
+                (TcpAddress("app.internal", 80), UnixAddress("/run/a.sock"), UnixAddress(str(folder / "b.sock"))),
+                UpstreamTls(
+                    server_name="app.internal",
+                    ca=pems / "ca.pem",
+                    certificate=Certificate(pems / "client.pem", pems / "client.key"),
+                ),
+                send_proxy=2,
             ),
+            Upstream("raw", (TcpAddress("raw.internal", 443),), send_proxy=1),
+            Upstream("old", (TcpAddress("old.internal", 443),), UpstreamTls(verify=False)),
         ),
         pump=Pump.REACTOR,
         trusted_proxies=Networks((ip_network("10.0.0.0/8"), ip_network("::1")), unix=True),
@@ -157,6 +214,13 @@ def test_every_key_reaches_the_settings(pems: Path, loaded: Load) -> None:
         limits=Limits(7, 5, 3, 65536, 9, 1 << 20),
     )
     assert routes == (
+        Route(
+            path=PathPattern(PathKind.PREFIX, b"/"),
+            action=ToUpstream("old"),
+            host=b"old.example.com",
+            timeouts=general,
+            name="old.example.com/",
+        ),
         Route(
             path=PathPattern(PathKind.PREFIX, b"/wss"),
             action=ToUpstream("u", b"/v2", HostHeader.UPSTREAM),

@@ -1,6 +1,7 @@
 """Files that a configuration names (`on_disk`): told at the key that names them."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -102,4 +103,76 @@ def test_a_socket_path_must_fit_once_its_folder_is_known(site: Path, mistakes: T
     assert [line.partition(", found")[0] for line in told] == [
         "site.toml:2:11: listen[0].address: expected a socket path of at most 107 bytes (unix(7))",
         "site.toml:8:19: upstream[0].servers[1]: expected a socket path of at most 107 bytes (unix(7))",
+    ]
+
+
+UPSTREAM_CA = '[[upstream]]\nname = "u"\nservers = ["a:1"]\ntls = { ca = "FILE" }\n'
+
+
+@pytest.mark.parametrize(
+    ("lines", "path"), [('client_ca = "FILE"\n', "listen[0].client_ca"), (UPSTREAM_CA, "upstream[0].tls.ca")]
+)
+def test_authorities_are_read_and_their_faults_told_at_their_key(pems: Path, lines: str, path: str) -> None:
+    site = pems.parent
+    text = f"{TLS}]\n{lines}"
+    for file, told in (
+        ("no.pem", "cannot read: No such file or directory"),
+        ("tls/privkey.pem", "expected "),
+        ("site.toml", "expected a certificate in PEM"),
+    ):
+        (site / "site.toml").write_text(text.replace("FILE", file))
+        with pytest.raises(load.ConfigError) as error:
+            load.read(Path("site.toml"))
+        (mistake,) = error.value.mistakes
+        assert mistake.path == path
+        assert mistake.text.startswith(f"{site}/{file}: {told}")
+
+
+@pytest.mark.parametrize(
+    ("lines", "path"), [('client_ca = "FILE"\n', "listen[0].client_ca"), (UPSTREAM_CA, "upstream[0].tls.ca")]
+)
+def test_an_authority_whose_time_is_over_is_a_warning(
+    pems: Path, loaded: Callable[[str], load.Loaded], lines: str, path: str
+) -> None:
+    (pems / "old.pem").write_bytes(issue("Old", since=datetime(2020, 1, 1, tzinfo=UTC)).pem)
+    found = loaded(f"{TLS}]\n{lines.replace('FILE', 'tls/old.pem')}").warnings
+    assert [(each.path, each.text[:21]) for each in found if each.path != "upstream[0].name"] == [
+        (path, "EXPIRED on 2020-03-31")
+    ]
+
+
+UPSTREAM = """[[listen]]
+address = "a:1"
+[[route]]
+path = "/"
+upstream = "u"
+[[upstream]]
+name = "u"
+servers = ["u:1"]
+"""
+
+
+def test_a_certificate_for_an_upstream_is_checked_as_one_of_a_client(
+    pems: Path, mistakes: Told, loaded: Callable[[str], load.Loaded]
+) -> None:
+    folder = pems.parent
+    text = UPSTREAM + 'tls = {{ chain = "{}", key = "{}" }}\n'
+    assert mistakes(text.format("tls/client.pem", "tls/privkey.pem")) == [
+        f"site.toml:9:41: upstream[0].tls.key: {folder}/tls/privkey.pem: the key belongs to no certificate in"
+        f" {folder}/tls/client.pem, whose first is for relay.test"
+    ]
+    assert mistakes(text.format("no.pem", "tls/client.key")) == [
+        f"site.toml:9:17: upstream[0].tls.chain: {folder}/no.pem: cannot read: No such file or directory"
+    ]
+    # No name, and no intermediate: only servers need those.
+    (folder / "me.pem").write_bytes((me := issue("me", issue("CA"))).pem + me.key_pem)
+    assert loaded(text.format("me.pem", "me.pem")).warnings == ()
+    (folder / "old.pem").write_bytes((old := issue("me", since=datetime(2020, 1, 1, tzinfo=UTC))).pem + old.key_pem)
+    (warning,) = loaded(text.format("old.pem", "old.pem")).warnings
+    assert str(warning).startswith("site.toml:9:17: upstream[0].tls.chain: EXPIRED on 2020-03-31: ")
+
+
+def test_half_a_certificate_is_told_without_reading_it(site: Path, mistakes: Told) -> None:
+    assert mistakes(UPSTREAM + 'tls = { chain = "no.pem" }\n') == [
+        "site.toml:9:9: upstream[0].tls.chain: only with key: a certificate takes both"
     ]

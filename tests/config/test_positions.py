@@ -243,7 +243,7 @@ def test_the_example_is_found_whole() -> None:
     for path, marks in found.items():
         if isinstance(path[-1], str):
             line, column = marks.key
-            assert lines[line - 1][column - 1 :].startswith(path[-1])
+            assert lines[line - 1][column - 1 :].removeprefix('"').startswith(path[-1])
 
 
 def test_a_long_document_takes_time_in_proportion() -> None:

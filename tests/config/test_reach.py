@@ -1,8 +1,11 @@
 """What nobody can reach (`reach`)."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+from wsrelay.config import load
 
 Told = Callable[[str], list[str]]
 ROUTE = '[[route]]\npath = "/"\nrespond = {}\n'
@@ -119,3 +122,72 @@ def test_a_listener_without_any_route_is_a_mistake(mistakes: Told) -> None:
 def test_a_listener_is_not_called_idle_where_a_route_could_not_be_read(mistakes: Told) -> None:
     text = '[[listen]]\naddress = "a:80"\n[[route]]\npath = "/"\nlisten = "a:80"\nrespond = {}\n'
     assert mistakes(text) == ['site.toml:5:10: route[0].listen: expected an array, found "a:80"']
+
+
+RAW = '[[upstream]]\nname = "raw"\nservers = ["raw:1"]\n'
+TLS = 'tls = [{ chain = "tls/fullchain.pem", key = "tls/privkey.pem" }]\n'
+
+
+def edge(*lines: str) -> str:
+    """A listener with TLS from the seventh line on, and a route for its other clients."""
+    return f'{ROUTE}{RAW}[[listen]]\nname = "edge"\naddress = "a:443"\n{TLS}' + "".join(f"{each}\n" for each in lines)
+
+
+def warnings(loaded: Callable[[str], load.Loaded], text: str) -> list[str]:
+    return [str(warning) for warning in loaded(text).warnings]
+
+
+def test_protocols_that_no_client_offers_are_warned_about(pems: Path, loaded: Callable[[str], load.Loaded]) -> None:
+    assert warnings(loaded, edge('alpn = { "http/2" = "raw", "h3" = "raw" }')) == [
+        'site.toml:11:21: listen[0].alpn."http/2": never reached: no client offers it by that name; did you mean "h2"?',
+        "site.toml:11:35: listen[0].alpn.h3: never reached: HTTP/3 is offered over QUIC, and not here",
+    ]
+    assert warnings(loaded, edge('alpn = { h2 = "raw", "acme-tls/1" = "raw" }')) == []
+
+
+def test_routes_that_are_left_without_clients_are_warned_about(
+    pems: Path, loaded: Callable[[str], load.Loaded]
+) -> None:
+    alpn = 'alpn = { "http/1.1" = "raw" }'
+    assert warnings(loaded, edge(alpn)) == [
+        'site.toml:11:23: listen[0].alpn."http/1.1": leaves hardly a client to the routes: browsers offer http/1.1 for'
+        " WebSockets, and beside h2 for pages"
+    ]
+    layer4 = edge(alpn, 'mode = "tcp"', 'upstream = "raw"').replace(TLS, "")
+    assert warnings(loaded, f'{layer4}[[listen]]\naddress = "b:80"\n') == []
+
+
+def route(host: str, *lines: str) -> str:
+    return f'[[route]]\nhost = "{host}"\npath = "/"\nrespond = {{}}\n' + "".join(f"{each}\n" for each in lines)
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [
+        ("a.test", False),
+        ("A.test", False),
+        ("x.b.test", False),
+        ("x.y.b.test", True),
+        ("b.test", True),
+        # Below it are names that are not passed on.
+        ("*.b.test", True),
+        ("c.test", True),
+    ],
+)
+def test_a_route_whose_host_is_passed_on_is_never_reached(
+    pems: Path, loaded: Callable[[str], load.Loaded], host: str, reached: bool
+) -> None:
+    text = edge('sni = { "a.test" = "raw", "*.b.test" = "raw" }') + route(host)
+    told = f"site.toml:13:8: route[1].host: never reached: sni passes on every client that asks for {host.lower()}"
+    assert [line for line in warnings(loaded, text) if "never reached" in line] == ([] if reached else [told])
+
+
+@pytest.mark.parametrize(
+    ("lines", "reached"), [("", True), ('listen = ["edge"]', False), ('listen = ["edge", "plain"]', True)]
+)
+def test_a_route_is_reached_where_any_listener_of_its_own_does_not_pass_it_on(
+    pems: Path, loaded: Callable[[str], load.Loaded], lines: str, reached: bool
+) -> None:
+    text = edge('sni = { "a.test" = "raw" }') + '[[listen]]\nname = "plain"\naddress = "a:80"\n'
+    found = warnings(loaded, text + route("a.test", lines))
+    assert any("never reached" in line for line in found) is not reached

@@ -24,7 +24,13 @@ def test_a_configuration_needs_a_listener(mistakes: Told) -> None:
 @pytest.mark.parametrize(
     ("listen", "told"),
     [
-        ('mode = "tcp"', ['4:3: listen[0].upstream: missing; mode = "tcp" sends every connection to an upstream']),
+        (
+            'mode = "tcp"',
+            [
+                '4:3: listen[0].upstream: missing; mode = "tcp" sends every connection to an upstream,'
+                " or by sni and alpn to several"
+            ],
+        ),
         (
             'redirect = "https"\nmode = "tcp"\nupstream = "u"',
             ['6:1: listen[0].redirect: not with mode = "tcp", which reads no requests'],
@@ -49,7 +55,7 @@ def test_a_redirect_to_https_is_not_for_clients_that_use_it(mistakes: Told) -> N
     assert told in mistakes(site() + listen)
 
 
-@pytest.mark.parametrize("key", ['upstrem = "u"', 'sni = { "a" = "u" }'])
+@pytest.mark.parametrize("key", ['upstrem = "u"', 'snni = { "a" = "u" }', 'sni = { "a:1" = "u" }'])
 def test_nothing_is_called_missing_beside_a_key_that_is_not_understood(mistakes: Told, key: str) -> None:
     assert [line for line in mistakes(site(f'mode = "tcp"\n{key}')) if "missing" in line] == []
 

@@ -116,10 +116,79 @@ def test_never_and_at_once_are_written_as_zero(mistakes: Told, key: str) -> None
             '6:29: listen[0].tls[0].key: expected a file name, found ""',
         ),
         ('redirect = "http"', '6:12: listen[0].redirect: expected "https", found "http"'),
-        ("accept_proxy = false", "6:1: listen[0].accept_proxy: not supported yet"),
-        ('client_ca = "x"', "6:1: listen[0].client_ca: not supported yet"),
-        ("sni = {}", "6:1: listen[0].sni: not supported yet"),
-        ("alpn = {}", "6:1: listen[0].alpn: not supported yet"),
+        ("accept_proxy = 1", "6:16: listen[0].accept_proxy: expected true or false, found 1"),
+        ("client_ca = true", "6:13: listen[0].client_ca: expected a file name, found true"),
+        (
+            'client_certificate = "optional"',
+            '6:22: listen[0].client_certificate: expected "require" or "request", found "optional"',
+        ),
+        ('unknown_sni = "refuse"', '6:15: listen[0].unknown_sni: expected "default" or "reject", found "refuse"'),
+        ("tls_min = 1.2", '6:11: listen[0].tls_min: expected "1.2" or "1.3", found 1.2'),
+        ('tls_min = "1.0"', '6:11: listen[0].tls_min: expected "1.2" or "1.3", found "1.0"'),
+        (
+            'ciphers = "BEST"',
+            '6:11: listen[0].ciphers: expected a list of OpenSSL such as "ECDHE+AESGCM:ECDHE+CHACHA20", found "BEST",'
+            " which has no suite",
+        ),
+        (
+            'hsts = "365d"',
+            '6:8: listen[0].hsts: expected a duration such as "10s", "5m", "1h" or a number of seconds, found "365d";'
+            " days are written as hours: 8760h",
+        ),
+        (
+            "hsts = true",
+            '6:8: listen[0].hsts: expected a duration such as "10s", "5m", "1h" or a number of seconds, found true',
+        ),
+        (
+            "hsts = { preload = true }",
+            '6:8: listen[0].hsts.max_age: missing; expected a duration such as "8760h"',
+        ),
+        (
+            'hsts = { max_age = "1h", preload = "yes" }',
+            '6:36: listen[0].hsts.preload: expected true or false, found "yes"',
+        ),
+        (
+            'hsts = { max_age = "1h", subdomains = true }',
+            "6:26: listen[0].hsts.subdomains: unknown key; nearest known key: include_subdomains",
+        ),
+        (
+            'sni = "u"',
+            '6:7: listen[0].sni: expected a table such as { "a.example.com" = "name of an upstream" }, found "u"',
+        ),
+        ("sni = {}", "6:7: listen[0].sni: expected at least one key"),
+        (
+            'sni = { "a.test:443" = "u" }',
+            '6:9: listen[0].sni."a.test:443": expected "a.example.com" or "*.example.com" without a port,'
+            ' found "a.test:443"; did you mean "a.test"?',
+        ),
+        (
+            'sni.a.test = "u"',
+            "6:5: listen[0].sni.a: expected the name of an upstream, found a table; a key with dots needs quotation"
+            " marks",
+        ),
+        (
+            'alpn = ["h2"]',
+            '6:8: listen[0].alpn: expected a table such as { "h2" = "name of an upstream" }, found an array',
+        ),
+        (
+            'alpn = { "h2, http/1.1" = "u" }',
+            '6:10: listen[0].alpn."h2, http/1.1": expected one protocol of ALPN, such as "h2" or "http/1.1",'
+            ' found "h2, http/1.1"',
+        ),
+        (
+            'client_headers = "X-A"',
+            '6:18: listen[0].client_headers: expected a table such as { X-Client-Subject = "subject" }, found "X-A"',
+        ),
+        (
+            'client_headers = { X-A = "cn" }',
+            '6:26: listen[0].client_headers.X-A: expected "subject", "names", "fingerprint" or "certificate",'
+            ' found "cn"',
+        ),
+        (
+            'client_headers = { Cookie = "subject" }',
+            "6:20: listen[0].client_headers.Cookie: expected a field of your own, such as X-Client-Subject;"
+            " Cookie has a meaning already",
+        ),
     ],
 )
 def test_a_mistake_in_a_listener_is_told_where_it_stands(mistakes: Told, line: str, told: str) -> None:
@@ -142,8 +211,24 @@ def test_a_listener_needs_an_address(mistakes: Told) -> None:
             '9:11: upstream[0].balance: "least_tunnels" is not supported yet; expected "round_robin"',
         ),
         ('hash = "client"', "9:1: upstream[0].hash: not supported yet"),
-        ("tls = {}", "9:1: upstream[0].tls: not supported yet"),
-        ("send_proxy = 2", "9:1: upstream[0].send_proxy: not supported yet"),
+        (
+            "tls = true",
+            "9:7: upstream[0].tls: expected {} or a table with server_name, ca, verify, insecure_reason, chain, key,"
+            " found true",
+        ),
+        (
+            "tls.verify_host = false",
+            "9:5: upstream[0].tls.verify_host: unknown key; nearest known key: verify",
+        ),
+        ('tls.verify = "no"', '9:14: upstream[0].tls.verify: expected true or false, found "no"'),
+        (
+            'tls = { verify = false, insecure_reason = " " }',
+            '9:43: upstream[0].tls.insecure_reason: expected a reason in words, found " "',
+        ),
+        (
+            "send_proxy = true",
+            "9:14: upstream[0].send_proxy: expected 1 (text) or 2 (binary), found true; for none leave the key out",
+        ),
         ("health = {}", "9:1: upstream[0].health: not supported yet"),
         ("fails = 3", "9:1: upstream[0].fails: not supported yet"),
         ("server = 3", "9:1: upstream[0].server: unknown key; nearest known key: servers"),
@@ -253,8 +338,9 @@ def test_what_is_no_array_of_tables_is_told(mistakes: Told, key: str) -> None:
 
 def test_an_element_that_is_no_table_is_told(mistakes: Told) -> None:
     assert mistakes('listen = [3]\nroute = [{ path = "/", respond = {} }]\n') == [
-        "site.toml:1:11: listen[0]: expected a table with name, address, mode, tls, upstream, redirect, allow, deny,"
-        " found 3"
+        "site.toml:1:11: listen[0]: expected a table with name, address, mode, tls, unknown_sni, tls_min, ciphers,"
+        " hsts, client_ca, client_certificate, client_headers, sni, alpn, accept_proxy, upstream, redirect, allow,"
+        " deny, found 3"
     ]
 
 

@@ -49,6 +49,7 @@ def test_zero_is_a_duration_only_where_it_means_something(zero: object) -> None:
         ({"s": 1}, "found a table"),
         (date(2026, 1, 1), "found a date or time"),
         ("500ms", 'found "500ms"; milliseconds are written as a number of seconds: 0.5'),
+        ("30d", 'found "30d"; days are written as hours: 720h'),
     ],
 )
 def test_what_is_no_duration_is_refused_with_an_example(value: object, found: str) -> None:
@@ -62,6 +63,12 @@ def test_what_is_no_duration_is_refused_with_an_example(value: object, found: st
 def test_a_duration_of_more_than_a_year_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="^expected a duration of at most a year, found "):
         units.duration_or_zero(value)
+
+
+def test_what_others_are_told_to_remember_may_be_ten_years() -> None:
+    assert (units.long_duration("17520h"), units.long_duration(0)) == (63_072_000, 0)
+    with pytest.raises(ValueError, match="^expected a duration of at most 10 years, found "):
+        units.long_duration(3660 * 86400 + 1)
 
 
 @given(number=st.integers(0, 1024), unit=st.sampled_from(list(SIZES)))

@@ -11,7 +11,7 @@ from twisted.internet import reactor
 from tests.contracts.peers import server_context, tcp_pair
 from tests.harness import PATIENCE_SECONDS, in_reactor
 from wsrelay.net import takeover
-from wsrelay.net.handshakes import Handshake, Handshakes, ReactorHandshakes, Shaken
+from wsrelay.net.handshakes import Begin, Handshake, Handshakes, ReactorHandshakes, Shaken
 
 
 def on_the_reactor() -> Handshakes:
@@ -39,14 +39,31 @@ KINDS: list[Callable[[], Handshakes]] = [on_the_reactor, native]
 class Attempt:
     """One handshake: the relay's end, whose way is told, and the far end's socket."""
 
-    def __init__(self, handshakes: Handshakes, context: SSL.Context) -> None:
-        self._ours, self.far = tcp_pair()
+    def __init__(
+        self,
+        handshakes: Handshakes,
+        context: SSL.Context,
+        pair: tuple[socket.socket, socket.socket],
+        *,
+        as_client: bool,
+    ) -> None:
+        self._ours, self.far = pair
         self.far.settimeout(PATIENCE_SECONDS)
         self.inode = self._ours.fileno()
         self.connection: SSL.Connection | None = SSL.Connection(context, self._ours)
-        self.connection.set_accept_state()
+        if as_client:
+            self.connection.set_connect_state()
+        else:
+            self.connection.set_accept_state()
         self._told: queue.Queue[Shaken] = queue.Queue()
-        self._begun: Handshake = in_reactor(handshakes.begin, self.connection, self._ours, self._told.put)
+        self._begun: Handshake = in_reactor(
+            self._begin, handshakes.as_client if as_client else handshakes.as_server, self.connection
+        )
+
+    def _begin(self, how: Begin, connection: SSL.Connection) -> Handshake:
+        begun = how(connection, self._ours, self._told.put)
+        assert self._told.empty(), "it was told of before whoever began it knew it"
+        return begun
 
     def told(self) -> Shaken:
         """Wait for its end."""
@@ -77,8 +94,13 @@ def attempts(handshakes: Handshakes) -> Iterator[Callable[..., Attempt]]:
     """Begin any number of handshakes; both ends of all are closed afterwards."""
     made: list[Attempt] = []
 
-    def begin(context: SSL.Context | None = None) -> Attempt:
-        made.append(Attempt(handshakes, context or server_context()))
+    def begin(
+        context: SSL.Context | None = None,
+        *,
+        as_client: bool = False,
+        pair: tuple[socket.socket, socket.socket] | None = None,
+    ) -> Attempt:
+        made.append(Attempt(handshakes, context or server_context(), pair or tcp_pair(), as_client=as_client))
         return made[-1]
 
     yield begin

@@ -58,6 +58,13 @@ def server_context() -> SSL.Context:
     return context
 
 
+def server_side(connected: socket.socket) -> SSL.Connection:
+    """OpenSSL's side of a server's connection, before its handshake."""
+    connection = SSL.Connection(server_context(), connected)
+    connection.set_accept_state()
+    return connection
+
+
 @functools.cache
 def client_context(version: int) -> SSL.Context:
     """A client's that verifies nothing and speaks one version."""
@@ -359,7 +366,7 @@ def plain_leg(buffers: int = 0) -> tuple[Leg, Peer]:
 def tls_leg(pair: tuple[socket.socket, socket.socket], version: int = SSL.TLS1_3_VERSION) -> tuple[TlsLeg, TlsPeer]:
     """A TLS leg of the relay, as a server, and its far end. No handshake yet."""
     ours, far = pair
-    leg = TlsLeg(ours, reactor, "far", server_context(), ReactorHandshakes(reactor))  # type: ignore[arg-type]  # a module, to mypy
+    leg = TlsLeg(ours, reactor, "far", server_side(ours), ReactorHandshakes(reactor).as_server)  # type: ignore[arg-type]  # a module, to mypy
     return leg, TlsPeer(far, version)
 
 

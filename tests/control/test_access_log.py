@@ -35,6 +35,7 @@ COMMON = [
     "client",
     "real_ip",
     "tls",
+    "sni",
     "method",
     "host",
     "target",
@@ -75,6 +76,7 @@ def record(**changes: object) -> SessionRecord:
         client="203.0.113.9:51000",
         opened_at=7.0,
         tls="TLSv1.3",
+        sni="example.com",
         real_ip="203.0.113.9",
         method="GET",
         host="example.com",
@@ -123,6 +125,7 @@ def test_an_exchange_is_one_json_object_with_every_key() -> None:
         "client": "203.0.113.9:51000",
         "real_ip": "203.0.113.9",
         "tls": "TLSv1.3",
+        "sni": "example.com",
         "method": "GET",
         "host": "example.com",
         "target": "/wss",
@@ -145,8 +148,8 @@ def test_a_tunnel_has_a_line_when_it_opens_and_one_when_it_ends() -> None:
     tunnel.outcome = Outcome.CLIENT_RESET
     log.tunnel_ended(tunnel, TunnelFacts(to_upstream=10, to_client=2000, seconds=61.5, idle_seconds=60.0004))
     known = (
-        "session=k3f9 listener=public client=203.0.113.9:51000 real_ip=203.0.113.9 tls=TLSv1.3 method=GET "
-        "host=example.com target=/wss route=example.com/wss upstream=127.0.0.1:8888"
+        "session=k3f9 listener=public client=203.0.113.9:51000 real_ip=203.0.113.9 tls=TLSv1.3 sni=example.com "
+        "method=GET host=example.com target=/wss route=example.com/wss upstream=127.0.0.1:8888"
     )
     assert memory.lines == [
         f"2026-11-21T08:00:00.500Z open {known} status=101",
@@ -170,7 +173,7 @@ def test_a_failed_session_says_why() -> None:
     log.session_failed(failed)
     assert memory.lines == [
         "2026-11-21T08:00:00.500Z failed session=k3f9 listener=public client=203.0.113.9:51000 "
-        'outcome=tls-failed detail="alert unknown ca"'
+        'sni=example.com outcome=tls-failed detail="alert unknown ca"'
     ]
 
 
@@ -301,6 +304,7 @@ def test_the_longest_line_fits_a_pipe_in_one_piece(layout: Layout) -> None:
         "listener",
         "client",
         "tls",
+        "sni",
         "real_ip",
         "method",
         "host",

@@ -3,65 +3,15 @@
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.control.processes import CONFIG, FOREGROUND, RUNNERS, Config, Run
 from tests.harness import PATIENCE_SECONDS, SWITCHED, UPGRADE, RawServer, Wire
-from tests.running import TWIST, TWISTD, Daemon, Running, environment
+from tests.running import TWISTD, Daemon, Running, environment
 from tests.tls import Authority
 from wsrelay.control.pumps import cores
-
-FOREGROUND = [*TWISTD, "-n", "--pidfile="]
-RUNNERS = {"twistd -n": FOREGROUND, "twist": [*TWIST, "--log-format=text"]}
-
-CONFIG = """
-[relay]
-access_log = "off"
-[timeouts]
-TIMEOUTS
-[[listen]]
-address = "127.0.0.1:0"
-[[upstream]]
-name = "app"
-servers = ["UPSTREAM"]
-[[route]]
-path = "/"
-upstream = "app"
-[[route]]
-path = "/own"
-respond = { body = "here" }
-"""
-
-Run = Callable[[Sequence[str]], Running]
-Config = Callable[..., str]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    """Start processes in `tmp_path`; whatever still runs after the test is ended."""
-    started: list[Running] = []
-
-    def start(command: Sequence[str]) -> Running:
-        started.append(Running(command, tmp_path))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.dispose()
-
-
-@pytest.fixture
-def config(tmp_path: Path, upstream: RawServer) -> Config:
-    """Write a configuration; its path."""
-
-    def write(text: str = CONFIG, timeouts: str = "") -> str:
-        file = tmp_path / "wsrelay.toml"
-        file.write_text(text.replace("UPSTREAM", upstream.address).replace("TIMEOUTS", timeouts))
-        return str(file)
-
-    return write
 
 
 def own_answer(port: int) -> bytes:

@@ -36,6 +36,7 @@ const struct tls_calls CALLS = {
     .SSL_shutdown = shut_down,
     .SSL_free = free_ssl,
     .ERR_peek_error = ERR_peek_error,
+    .ERR_get_error = ERR_get_error,
     .ERR_clear_error = ERR_clear_error,
 };
 

@@ -43,7 +43,11 @@ void tunnels_come_and_go(void);
 
 /* test_handshakes.c */
 void handshakes_succeed_and_lose_no_byte_behind_them(void);
+void handshakes_that_speak_first_do_so_too(void);
 void a_failed_handshake_says_why(void);
+void a_failed_handshake_that_spoke_first_says_why(void);
+void the_last_of_several_errors_is_told_and_none_is_kept(void);
+void a_handshake_that_waits_lets_its_thread_sleep(void);
 void an_end_right_behind_a_handshake_is_told(void);
 void a_handshake_is_given_up_in_every_state(void);
 void handshakes_under_way_are_freed_with_their_threads(void);

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from tests.harness import SWITCHED, UPGRADE, HandTime, http
-from wsrelay.config.networks import EVERYBODY, NOWHERE
-from wsrelay.config.settings import Limits
+from wsrelay.config.networks import NOWHERE
+from wsrelay.config.settings import Limits, Listener, TcpAddress
 from wsrelay.core.reasons import Reason
 from wsrelay.core.refusal import Refusal
 from wsrelay.net.admission import Admission
@@ -16,6 +16,7 @@ from wsrelay.net.record import SessionRecord
 
 GET = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+LISTENER = Listener("a", TcpAddress("127.0.0.1", 0))
 TRUSTING = 'trusted_proxies = ["127.0.0.1"]\n'
 
 
@@ -31,7 +32,7 @@ def admission(clock: Clock | None = None, **limits: int) -> Admission:
 def came_in(each: Admission, address: str = "192.0.2.1") -> SessionRecord | None:
     """The record of a connection that has come in, or None for one that was turned away."""
     arriving = record()
-    return None if each.turns_away(arriving, address, EVERYBODY) else arriving
+    return None if each.turns_away(arriving, address, LISTENER) else arriving
 
 
 def of(address: str) -> bytes:

@@ -1,7 +1,6 @@
 """From a group's name to a connection: servers in turn, names, UNIX sockets, and what a client is told otherwise."""
 
 import socket
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +10,6 @@ from twisted.internet.interfaces import IHostnameResolver
 from zope.interface import implementer
 
 from tests.harness import HandTime, Relay, Wire, http, in_reactor, raw_server
-from wsrelay.net.dialing import _begin, _Place
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
@@ -208,17 +206,3 @@ def test_address_without_a_way_there_is_unreachable(relay):
     answer = asking(running).read_all()
     assert answer.startswith(b"HTTP/1.1 502 ")
     assert b"X-Wsrelay-Reason: upstream-unreachable\r\n" in answer
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the other end may answer later")
-def test_a_connect_on_this_machine_is_done_without_a_turn_of_the_reactor(upstream):
-    connecting, connected = _begin(_Place(socket.AF_INET, upstream.listening.getsockname(), ""))
-    with connecting:
-        assert connected
-        assert connecting.getpeername() == upstream.listening.getsockname()
-
-
-def test_a_connect_that_is_not_done_at_once_is_waited_for(full):
-    connecting, connected = _begin(_Place(socket.AF_INET, full.listening.getsockname(), ""))
-    with connecting:
-        assert not connected

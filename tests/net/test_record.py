@@ -8,7 +8,7 @@ from wsrelay.net.record import SessionRecord
 
 CONNECTION = {
     "id": "ab-1", "listener": "public", "client": "192.0.2.1:4711", "opened_at": 1.5, "tls": "TLSv1.3",
-    "counted_as": 3,
+    "resumed": True, "sni": "example.com", "counted_as": 3,
 }  # fmt: skip
 REQUEST = {
     "real_ip": "192.0.2.9", "method": "GET", "host": "example.com", "target": "/", "route": "example.com/",

@@ -11,7 +11,7 @@ from twisted.python.systemd import ListenFDs
 from tests.harness import SWITCHED, UPGRADE, Wire, http, in_reactor
 from tests.tls import Authority, front, tunnel
 from wsrelay.config.settings import TcpAddress
-from wsrelay.net.dialing import _Attempt, _begin, _Place
+from wsrelay.net.connecting import Place, _Attempt, _begin
 from wsrelay.net.listening import Listening, bind
 
 OWN = b"GET /own HTTP/1.1\r\nHost: example.com\r\n\r\n"
@@ -135,7 +135,7 @@ def test_a_goodbye_that_the_server_began_is_no_truncation_when_the_client_just_e
 def test_an_old_event_of_another_descriptor_does_not_settle_a_connect(full, event):
     """Within one turn a descriptor may be closed, and its number given to a connect, before its event is told."""
     name = full.listening.getsockname()
-    connecting, _ = in_reactor(_begin, _Place(socket.AF_INET, name, ""))
+    connecting, _ = in_reactor(_begin, Place(socket.AF_INET, name, ""))
     attempt = in_reactor(_Attempt, reactor, connecting)
     try:
         in_reactor(getattr(attempt, event), *([None] if event == "connectionLost" else []))

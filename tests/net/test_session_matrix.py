@@ -178,9 +178,9 @@ def exchange(status: int, reason: str | None = None) -> dict[str, Any]:
 
 # wait, event, the one line in the log, what the client sees of it, what the upstream sees. A dash: it has left itself.
 ROWS = [
-    (handshake, CLIENT_RESETS, failed("tls-failed"), "-", None),
-    (handshake, CLIENT_ENDS, failed("tls-failed"), "end", None),
-    (handshake, (10,), failed("tls-timeout"), "reset", None),
+    (handshake, CLIENT_RESETS, failed("tls-failed", "tls-ended-early"), "-", None),
+    (handshake, CLIENT_ENDS, failed("tls-failed", "tls-ended-early"), "end", None),
+    (handshake, (10,), failed("tls-timeout", "tls-timeout"), "reset", None),
     (handshake, STOP, failed("drained"), "reset", None),
     (head, CLIENT_RESETS, failed("client-left"), "-", None),
     (head, CLIENT_ENDS, failed("client-left"), "reset", None),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.bindings._rust import _openssl
 from OpenSSL import SSL
 
 from tests.harness import Relay
@@ -82,8 +83,6 @@ def several(authority: Authority, tls_relay: Start) -> tuple[Relay, dict[str, Is
         ("xn--bcher-kva.example", "unicode"),
         ("unknown.example", "default"),
         ("com", "default"),
-        ("..", "default"),
-        ("\u00ff.example.com", "wildcard"),
         (None, "default"),
     ],
 )
@@ -94,6 +93,16 @@ def test_the_certificate_is_chosen_by_the_server_name(
     assert sent_to(server, name) == issued[expected].sent
 
 
+@pytest.mark.parametrize("name", ["..", "\u00ff.example.com"])
+def test_what_is_no_server_name_gets_an_alert_where_names_decide(
+    several: tuple[Relay, dict[str, Issued]], name: str
+) -> None:
+    server, _ = several
+    with pytest.raises(SSL.Error, check=lambda error: "alert decode error" in reasons(error)):
+        Client(server.port(), context(), name)
+    assert server.line(event="failed")["reason"] == "client-hello"
+
+
 def test_the_first_of_two_certificates_for_one_name_wins(authority: Authority, tls_relay: Start) -> None:
     first, second = authority.issue("example.com"), authority.issue("example.com", "www.example.com")
     server = tls_relay(first, second)
@@ -101,12 +110,13 @@ def test_the_first_of_two_certificates_for_one_name_wins(authority: Authority, t
     assert sent_to(server, "www.example.com") == second.sent
 
 
-def test_a_name_with_a_root_dot_is_the_same_name(authority: Authority) -> None:
+def test_a_name_is_looked_for_as_it_is_then_as_a_wildcard_then_gets_the_default(authority: Authority) -> None:
     issued = [authority.issue("default.example"), authority.issue("example.com"), authority.issue("*.example.org")]
     contexts = Contexts([certificates.load(Certificate(each.chain, each.key)) for each in issued], http=True)
-    assert contexts.for_name("example.com.") is contexts.for_name("example.com") is not contexts.default
-    assert contexts.for_name("example.org") is contexts.default
-    assert contexts.for_name("a.example.org") is not contexts.default
+    default, exact, wildcard = contexts.all
+    assert contexts.for_name("example.com") is exact
+    assert contexts.for_name("a.example.org") is wildcard
+    assert contexts.for_name("example.org") is contexts.for_name("a.b.example.org") is contexts.for_name("") is default
 
 
 # ECDSA and RSA side by side.
@@ -249,12 +259,30 @@ def test_strong_suites_of_tls_1_2_are_served(authority: Authority, tls_relay: St
     client.close()
 
 
-def test_the_relays_order_of_suites_counts(authority: Authority, tls_relay: Start) -> None:
-    client_order = "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256"
+@pytest.mark.parametrize(
+    ("client_order", "chosen"),
+    [
+        ("ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384"),
+        ("ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-ECDSA-AES128-GCM-SHA256"),
+        # Who puts it first has no AES in hardware.
+        ("ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"),
+    ],
+)
+def test_the_relays_order_of_suites_counts(
+    authority: Authority, tls_relay: Start, client_order: str, chosen: str
+) -> None:
     server = tls_relay(authority.issue("localhost"))
     client = Client(server.port(), context(version=SSL.TLS1_2_VERSION, suites=client_order))
-    assert client.tls.get_cipher_name() == "ECDHE-ECDSA-AES128-GCM-SHA256"
+    assert client.tls.get_cipher_name() == chosen
     client.close()
+
+
+def test_key_exchange_over_finite_fields_is_not_offered(authority: Authority, tls_relay: Start) -> None:
+    """It costs the relay eight times what it costs over curves, and a client that wants it nothing (CVE-2002-20001)."""
+    how = context(version=SSL.TLS1_3_VERSION)
+    assert _openssl.lib.SSL_CTX_set1_curves_list(how._context, b"ffdhe2048:ffdhe3072") == 1
+    with pytest.raises(SSL.Error):
+        Client(tls_relay(authority.issue("localhost")).port(), how)
 
 
 def test_renegotiation_is_refused(authority: Authority, tls_relay: Start) -> None:

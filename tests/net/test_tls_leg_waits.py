@@ -15,7 +15,7 @@ from tests.contracts.peers import (
     Peer,
     Recorder,
     closing,
-    server_context,
+    server_side,
     tcp_pair,
 )
 from tests.harness import in_reactor
@@ -74,7 +74,7 @@ class Play:
 def play() -> Iterator[Play]:
     """A leg past its handshake, above a connection that follows a script. For use on the reactor's thread."""
     ours, far = tcp_pair()
-    leg = TlsLeg(ours, reactor, "far", server_context(), ReactorHandshakes(reactor))  # type: ignore[arg-type]  # a module, to mypy
+    leg = TlsLeg(ours, reactor, "far", server_side(ours), ReactorHandshakes(reactor).as_server)  # type: ignore[arg-type]  # a module, to mypy
     tls, told = Scripted(), Recorder()
     leg._tls = tls  # type: ignore[assignment]  # as above
     leg.receiver = told

@@ -87,6 +87,9 @@ class Listener:
         told.record = record
         told.words.append(word)
 
+    def secured(self, record: SessionRecord) -> None:
+        assert record.outcome is None
+
     def exchanged(self, record: SessionRecord, facts: ExchangeFacts) -> None:
         assert facts.request_bytes >= 0 <= facts.response_bytes
         self._note(f"exchanged {facts.status}", record)
@@ -109,6 +112,9 @@ class Counting:
 
     def __init__(self) -> None:
         self.told: collections.Counter[str] = collections.Counter()
+
+    def secured(self, record: SessionRecord) -> None:
+        self.told["secured"] += 1
 
     def exchanged(self, record: SessionRecord, facts: ExchangeFacts) -> None:
         self.told[f"exchanged {facts.status}"] += 1

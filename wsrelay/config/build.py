@@ -1,15 +1,16 @@
 """Tables without a mistake become `Settings`: defaults filled in, paths made absolute. Judges nothing."""
 
+from pathlib import Path
 from typing import TypeVar
 
 import attrs
 
-from wsrelay.config import on_disk, origins
+from wsrelay.config import hsts, on_disk, origins
 from wsrelay.config.document import Document
 from wsrelay.config.mistakes import KeyPath
 from wsrelay.config.networks import EVERYBODY, Access, Networks
-from wsrelay.config.references import name
-from wsrelay.config.schema import ListenTable, RouteTable, TimeoutsTable, UpstreamTable
+from wsrelay.config.references import name, passing
+from wsrelay.config.schema import ListenTable, RouteTable, TimeoutsTable, UpstreamTable, UpstreamTlsTable
 from wsrelay.config.settings import (
     AccessLog,
     HostHeader,
@@ -23,9 +24,11 @@ from wsrelay.config.settings import (
     SystemdAddress,
     TcpAddress,
     Timeouts,
+    TlsPolicy,
     ToUpstream,
     UnixAddress,
     Upstream,
+    UpstreamTls,
 )
 from wsrelay.config.tables import Tables
 
@@ -61,10 +64,29 @@ def _listener(table: ListenTable, path: KeyPath, document: Document) -> Listener
             on_disk.certificate(certificate, (*path, "tls", position), document)
             for position, certificate in enumerate(table.tls or ())
         ),
+        policy=_policy(table, path, document),
+        hsts=b"" if table.hsts is None else hsts.field(**table.hsts.model_dump()),
+        passing=passing(table),
+        accept_proxy=table.accept_proxy,
         upstream=table.upstream,
         redirect_to_https=table.redirect is not None,
         access=_access(table),
     )
+
+
+def _policy(table: ListenTable, path: KeyPath, document: Document) -> TlsPolicy:
+    return TlsPolicy(
+        minimum=table.tls_min,
+        ciphers=table.ciphers,
+        unknown_sni=table.unknown_sni,
+        client_ca=_file(table.client_ca, (*path, "client_ca"), document),
+        client_certificate=table.client_certificate,
+        client_headers=tuple((name.encode(), fact) for name, fact in (table.client_headers or {}).items()),
+    )
+
+
+def _file(name: str | None, path: KeyPath, document: Document) -> Path | None:
+    return None if name is None else document.absolute(path, name)
 
 
 def _upstream(table: UpstreamTable, path: KeyPath, document: Document) -> Upstream:
@@ -72,7 +94,21 @@ def _upstream(table: UpstreamTable, path: KeyPath, document: Document) -> Upstre
         _absolute(server.address, (*path, "servers", position), document)
         for position, server in enumerate(table.servers)
     )
-    return Upstream(name=table.name, servers=servers)
+    return Upstream(
+        name=table.name,
+        servers=servers,
+        tls=None if table.tls is None else _upstream_tls(table.tls, (*path, "tls"), document),
+        send_proxy=table.send_proxy or 0,
+    )
+
+
+def _upstream_tls(table: UpstreamTlsTable, path: KeyPath, document: Document) -> UpstreamTls:
+    return UpstreamTls(
+        server_name=table.server_name,
+        ca=_file(table.ca, (*path, "ca"), document),
+        verify=table.verify,
+        certificate=on_disk.own_certificate(table, path, document),
+    )
 
 
 def _absolute(address: _Elsewhere | UnixAddress, path: KeyPath, document: Document) -> _Elsewhere | UnixAddress:

@@ -1,13 +1,15 @@
-"""What nobody can reach: a second listener on an address, a route behind one like it, a listener without routes."""
+"""What nobody can reach: a second listener on an address, a route behind one like it, a listener without routes, and
+what stands behind connections that are passed on.
+"""
 
 from collections import defaultdict
 from ipaddress import ip_address
 
-from wsrelay.config import patterns
+from wsrelay.config import coverage, patterns, server_names
 from wsrelay.config.addresses import is_wildcard
 from wsrelay.config.document import Document, Report
 from wsrelay.config.mistakes import KeyPath
-from wsrelay.config.references import name
+from wsrelay.config.references import name, passing
 from wsrelay.config.schema import ListenTable
 from wsrelay.config.settings import Mode, PathKind, SystemdAddress, TcpAddress, UnixAddress
 from wsrelay.config.tables import Tables
@@ -19,6 +21,8 @@ def check(tables: Tables, document: Document, report: Report) -> None:
     """Report what would never get a connection or a request."""
     _addresses(tables, document, report)
     _twins(tables, document, report)
+    _protocols(tables, document, report)
+    _passed_on(tables, document, report)
     if not tables.all_sound("listen", "name", "address", "mode", "redirect") or not tables.listen:
         return
     if not any(_has_routes(listen) for listen in tables.listen.values()):
@@ -104,3 +108,30 @@ def _idle_listeners(tables: Tables, document: Document, report: Report) -> None:
     for row, listen in tables.listen.items():
         if _has_routes(listen) and name(listen) not in named:
             report.mistake(document, ("listen", row), "no [[route]] is for this listener: every request would get 404")
+
+
+def _protocols(tables: Tables, document: Document, report: Report) -> None:
+    for row, listen in tables.listen.items():
+        alpn = listen.alpn or {}
+        for protocol, doubt in server_names.protocol_doubts(alpn):
+            report.warning(document, ("listen", row, "alpn", protocol), doubt)
+        if "http/1.1" in alpn and _has_routes(listen) and tables.sound("listen", row, "mode"):
+            text = (
+                "leaves hardly a client to the routes: browsers offer http/1.1 for WebSockets, and beside h2 for pages"
+            )
+            report.warning(document, ("listen", row, "alpn", "http/1.1"), text)
+
+
+def _passed_on(tables: Tables, document: Document, report: Report) -> None:
+    """Clients name the same host to TLS and to HTTP, so a route's host may be passed on before there is a request."""
+    listeners = {name(listen): passing(listen) for listen in tables.listen.values() if _has_routes(listen)}
+    if not any(listeners.values()):
+        return
+    for row, route in tables.route.items():
+        if route.host is None or not tables.sound("route", row, "listen"):
+            continue
+        host = route.host.decode()
+        of_route = [each for called, each in listeners.items() if route.listen is None or called in route.listen]
+        if of_route and all(coverage.passes_on(each, host) for each in of_route) and not host.startswith("*."):
+            text = f"never reached: sni passes on every client that asks for {host}"
+            report.warning(document, ("route", row, "host"), text)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from wsrelay.config import patterns
+from wsrelay.config import patterns, tls_rules
 from wsrelay.config.document import Document, Report
 from wsrelay.config.mistakes import KeyPath
 from wsrelay.config.networks import Network
@@ -23,6 +23,9 @@ def check(tables: Tables, document: Document, report: Report) -> None:
     for row, listen in tables.listen.items():
         if tables.sound("listen", row, "mode"):
             _listen(listen, row, tables, document, report)
+            tls_rules.listen(listen, row, _said("listen", row, document), tables, document, report)
+    for row, upstream in tables.upstream.items():
+        tls_rules.upstream(upstream, row, tables, document, report)
     for row, route in tables.route.items():
         _route(route, row, tables, document, report)
 
@@ -33,7 +36,7 @@ def _listen(listen: ListenTable, row: int, tables: Tables, document: Document, r
     _access(listen, path, document, report)
     if listen.mode is Mode.TCP:
         if "upstream" not in said and tables.spelled("listen", row):
-            report.mistake(document, (*path, "upstream"), 'missing; mode = "tcp" sends every connection to an upstream')
+            _rest(path, said, document, report)
         if "redirect" in said:
             report.wrong_key(document, (*path, "redirect"), 'not with mode = "tcp", which reads no requests')
         return
@@ -41,6 +44,16 @@ def _listen(listen: ListenTable, row: int, tables: Tables, document: Document, r
         report.wrong_key(document, (*path, "upstream"), 'only with mode = "tcp"; in mode "http" a [[route]] names it')
     if "redirect" in said and "tls" in said:
         report.wrong_key(document, (*path, "redirect"), "not with tls: a client that is here uses https already")
+
+
+def _rest(path: KeyPath, said: Collection[str], document: Document, report: Report) -> None:
+    """Without `upstream` a listener of mode tcp must know what becomes of what it gets."""
+    if not any(key in said for key in tls_rules.PASSING):
+        text = 'missing; mode = "tcp" sends every connection to an upstream, or by sni and alpn to several'
+        report.mistake(document, (*path, "upstream"), text)
+    elif "tls" in said:
+        text = "missing; what is not passed on ends here with tls, and its bytes go to an upstream; or leave tls out"
+        report.mistake(document, (*path, "upstream"), text)
 
 
 def _route(route: RouteTable, row: int, tables: Tables, document: Document, report: Report) -> None:

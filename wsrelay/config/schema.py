@@ -7,9 +7,22 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
-from wsrelay.config import addresses, origins, patterns, units, words
+from wsrelay.config import (
+    addresses,
+    ciphers,
+    client_fields,
+    hsts,
+    origins,
+    patterns,
+    server_names,
+    units,
+    values,
+    words,
+)
 from wsrelay.config.networks import Network
 from wsrelay.config.settings import (
+    ClientCertificate,
+    ClientFact,
     HostHeader,
     ListenAddress,
     LogFormat,
@@ -17,108 +30,46 @@ from wsrelay.config.settings import (
     PathPattern,
     Pump,
     ServerAddress,
+    TlsVersion,
+    UnknownSni,
     WebSocketPolicy,
 )
-
-_LARGEST = 10_000_000
-
-# More than any machine has cores to give to one proxy.
-_MOST_PUMP_THREADS = 256
-
-_LOG_FORMS = 'expected "stdout", "journal", "off" or a file name'
-
-LOG_WORDS = ("stdout", "journal", "off")
-"""What `access_log` can be beside a file."""
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"expected text in quotation marks, found {units.seen(value)}")
-    return value
-
-
-def _file(value: object) -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError(f"expected a file name, found {units.seen(value)}")
-    return value
-
-
-def _name(value: object) -> str:
-    # Names stand in logs and metrics, where a space or a quotation mark would end them.
-    if isinstance(value, str) and 0 < len(value) <= 64 and value.translate(_NAME_MARKS).isalnum():
-        return value
-    raise ValueError(f'expected a name of at most 64 letters, digits, ".", "_" and "-", found {units.seen(value)}')
-
-
-_NAME_MARKS = dict.fromkeys(map(ord, "._-"), "x")
-
-
-def _listener_name(value: object) -> str:
-    # A listener without a name goes by its address, and routes may say that one too.
-    return _text(value)
-
-
-def _https(value: object) -> Literal["https"]:
-    if value != "https":
-        raise ValueError(f'expected "https", found {units.seen(value)}')
-    return "https"
-
-
-def _round_robin(value: object) -> Literal["round_robin"]:
-    if value in ("least_tunnels", "hash"):
-        raise ValueError(f'"{value}" is {words.NOT_YET}; expected "round_robin"')
-    if value != "round_robin":
-        raise ValueError(f'expected "round_robin", found {units.seen(value)}')
-    return "round_robin"
-
-
-def _pump_threads(value: object) -> int:
-    return units.count(value, 0, _MOST_PUMP_THREADS)
-
-
-def _log_target(value: object) -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError(f"{_LOG_FORMS}, found {units.seen(value)}")
-    if value not in LOG_WORDS and not {"/", "."} & set(value) and (meant := words.nearest(value, LOG_WORDS)):
-        raise ValueError(f'{_LOG_FORMS}, found "{value}"; did you mean "{meant}"?')
-    return value
-
-
-def _connections(value: object) -> int:
-    return units.count(value, 1, _LARGEST)
-
-
-def _at_most_many(value: object) -> int:
-    return units.count(value, 0, _LARGEST)
-
-
-def _head_bytes(value: object) -> int:
-    # Below 1 KiB an ordinary browser's head does not fit; above 1 MiB each silent client could hold that much.
-    size = units.size(value)
-    if not 1 << 10 <= size <= 1 << 20:
-        raise ValueError(f"expected a size from 1KiB to 1MiB, found {units.seen(value)}")
-    return size
-
-
-def _head_fields(value: object) -> int:
-    return units.count(value, 8, 10_000)
 
 
 def _server(value: object) -> object:
     return {"address": value} if isinstance(value, str) else value
 
 
-def _some(values: list[object]) -> list[object]:
-    if not values:
+def _hsts(value: object) -> object:
+    return value if isinstance(value, dict) else {"max_age": value}
+
+
+def _some(found: list[object]) -> list[object]:
+    if not found:
         raise ValueError("expected at least one element")
-    return values
+    return found
+
+
+def _some_keys(found: dict[str, object]) -> dict[str, object]:
+    if not found:
+        raise ValueError("expected at least one key")
+    return found
 
 
 _Duration = Annotated[float, PlainValidator(units.duration)]
 _DurationOrZero = Annotated[float, PlainValidator(units.duration_or_zero)]
-_File = Annotated[str, PlainValidator(_file)]
-_Name = Annotated[str, PlainValidator(_name)]
+_File = Annotated[str, PlainValidator(values.file)]
+_Name = Annotated[str, PlainValidator(values.name)]
 _Origins = list[Annotated[str | None, PlainValidator(origins.origin)]]
+_YesOrNo = Annotated[bool, PlainValidator(values.yes_or_no)]
+_UpstreamOf = Annotated[str, PlainValidator(values.upstream_of)]
+_Ciphers = Annotated[str, PlainValidator(ciphers.ciphers)]
+_ClientHeaders = dict[
+    Annotated[str, PlainValidator(client_fields.field_name)],
+    Annotated[ClientFact, PlainValidator(words.choice(ClientFact))],
+]
+_Sni = dict[Annotated[str, PlainValidator(server_names.server_name)], _UpstreamOf]
+_Alpn = dict[Annotated[str, PlainValidator(server_names.protocol)], _UpstreamOf]
 _Networks = list[Annotated[Network | None, PlainValidator(addresses.network)]]
 
 
@@ -140,9 +91,9 @@ class RelayTable(Table):
     LATER = frozenset({"admin"})
 
     pump: Annotated[Pump, PlainValidator(words.choice(Pump))] = Pump.AUTO
-    pump_threads: Annotated[int, PlainValidator(_pump_threads)] = 0
+    pump_threads: Annotated[int, PlainValidator(values.pump_threads)] = 0
     trusted_proxies: _Networks = []
-    access_log: Annotated[str, PlainValidator(_log_target)] = "stdout"
+    access_log: Annotated[str, PlainValidator(values.log_target)] = "stdout"
     access_log_format: Annotated[LogFormat, PlainValidator(words.choice(LogFormat))] = LogFormat.TEXT
 
 
@@ -163,11 +114,11 @@ class TimeoutsTable(Table):
 class LimitsTable(Table):
     """`[limits]`. None means: not said."""
 
-    connections: Annotated[int, PlainValidator(_connections)] | None = None
-    connections_per_address: Annotated[int, PlainValidator(_at_most_many)] | None = None
-    handshakes_per_second: Annotated[int, PlainValidator(_at_most_many)] | None = None
-    head_bytes: Annotated[int, PlainValidator(_head_bytes)] | None = None
-    head_fields: Annotated[int, PlainValidator(_head_fields)] | None = None
+    connections: Annotated[int, PlainValidator(values.connections)] | None = None
+    connections_per_address: Annotated[int, PlainValidator(values.at_most_many)] | None = None
+    handshakes_per_second: Annotated[int, PlainValidator(values.at_most_many)] | None = None
+    head_bytes: Annotated[int, PlainValidator(values.head_bytes)] | None = None
+    head_fields: Annotated[int, PlainValidator(values.head_fields)] | None = None
     body_bytes: Annotated[int, PlainValidator(units.size)] | None = None
 
 
@@ -178,10 +129,16 @@ class CertificateTable(Table):
     key: _File = Field(description="a PEM file with the private key")
 
 
+class HstsTable(Table):
+    """`hsts` of a listener; a duration alone is its `max_age`."""
+
+    max_age: Annotated[int, PlainValidator(hsts.max_age)] = Field(description=hsts.FORMS)
+    include_subdomains: _YesOrNo = False
+    preload: _YesOrNo = False
+
+
 class ListenTable(Table):
     """`[[listen]]`."""
-
-    LATER = frozenset({"accept_proxy", "client_ca", "sni", "alpn"})
 
     name: _Name | None = None
     address: Annotated[ListenAddress, PlainValidator(addresses.listen_address)] = Field(
@@ -189,8 +146,26 @@ class ListenTable(Table):
     )
     mode: Annotated[Mode, PlainValidator(words.choice(Mode))] = Mode.HTTP
     tls: Annotated[list[CertificateTable], AfterValidator(_some)] | None = None
+    unknown_sni: Annotated[UnknownSni, PlainValidator(words.choice(UnknownSni))] = UnknownSni.DEFAULT
+    tls_min: Annotated[TlsVersion, PlainValidator(words.choice(TlsVersion))] = TlsVersion.TLS_1_2
+    ciphers: _Ciphers = ""
+    hsts: Annotated[HstsTable, BeforeValidator(_hsts)] | None = None
+    client_ca: _File | None = None
+    client_certificate: Annotated[ClientCertificate, PlainValidator(words.choice(ClientCertificate))] = (
+        ClientCertificate.REQUIRE
+    )
+    client_headers: Annotated[_ClientHeaders, AfterValidator(_some_keys)] | None = Field(
+        None, description='a table such as { X-Client-Subject = "subject" }'
+    )
+    sni: Annotated[_Sni, AfterValidator(_some_keys)] | None = Field(
+        None, description='a table such as { "a.example.com" = "name of an upstream" }'
+    )
+    alpn: Annotated[_Alpn, AfterValidator(_some_keys)] | None = Field(
+        None, description='a table such as { "h2" = "name of an upstream" }'
+    )
+    accept_proxy: _YesOrNo = False
     upstream: _Name | None = None
-    redirect: Annotated[Literal["https"], PlainValidator(_https)] | None = None
+    redirect: Annotated[Literal["https"], PlainValidator(values.https)] | None = None
     allow: Annotated[_Networks, AfterValidator(_some)] | None = None
     deny: _Networks = []
 
@@ -206,16 +181,31 @@ class ServerTable(Table):
     )
 
 
+class UpstreamTlsTable(Table):
+    """`tls` of an upstream; `{}` is verified TLS."""
+
+    SHORT = "{} or "
+
+    server_name: Annotated[str, PlainValidator(server_names.own_name)] | None = None
+    ca: _File | None = None
+    verify: _YesOrNo = True
+    insecure_reason: Annotated[str, PlainValidator(values.reason)] | None = None
+    chain: _File | None = None
+    key: _File | None = None
+
+
 class UpstreamTable(Table):
     """`[[upstream]]`."""
 
-    LATER = frozenset({"hash", "tls", "send_proxy", "health", "fails", "fail_window"})
+    LATER = frozenset({"hash", "health", "fails", "fail_window"})
 
     name: _Name = Field(description="a name that routes and listeners can say")
     servers: Annotated[list[Annotated[ServerTable, BeforeValidator(_server)]], AfterValidator(_some)] = Field(
         description='an array of servers, such as ["127.0.0.1:8888"]'
     )
-    balance: Annotated[Literal["round_robin"], PlainValidator(_round_robin)] = "round_robin"
+    balance: Annotated[Literal["round_robin"], PlainValidator(values.round_robin)] = "round_robin"
+    tls: UpstreamTlsTable | None = None
+    send_proxy: Annotated[int, PlainValidator(values.proxy_version)] | None = None
 
 
 class RedirectTable(Table):
@@ -239,7 +229,7 @@ class RouteTable(Table):
 
     LATER = frozenset({"static", "set_request", "remove_request", "set_response", "remove_response", "cors"})
 
-    listen: Annotated[list[Annotated[str, PlainValidator(_listener_name)]], AfterValidator(_some)] | None = None
+    listen: Annotated[list[Annotated[str, PlainValidator(values.text)]], AfterValidator(_some)] | None = None
     host: Annotated[bytes, PlainValidator(patterns.host)] | None = None
     path: Annotated[PathPattern, PlainValidator(patterns.path)] = Field(description=patterns.PATH_FORMS)
     upstream: _Name | None = None
@@ -262,7 +252,9 @@ ARRAYS: dict[str, type[Table]] = {"listen": ListenTable, "upstream": UpstreamTab
 
 INNER: dict[tuple[str, str], type[Table]] = {
     ("listen", "tls"): CertificateTable,
+    ("listen", "hsts"): HstsTable,
     ("upstream", "servers"): ServerTable,
+    ("upstream", "tls"): UpstreamTlsTable,
     ("route", "redirect"): RedirectTable,
     ("route", "respond"): RespondTable,
     ("route", "timeouts"): TimeoutsTable,

@@ -6,6 +6,7 @@ a name that stands here exists.
 
 import enum
 import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import attrs
@@ -133,6 +134,86 @@ class Certificate:
     key: Path
 
 
+class TlsVersion(enum.Enum):
+    """The oldest version of TLS that a listener speaks."""
+
+    TLS_1_2 = "1.2"
+    TLS_1_3 = "1.3"
+
+
+class UnknownSni(enum.Enum):
+    """What becomes of a client that names no server, or one that no certificate is for."""
+
+    DEFAULT = "default"
+    """It gets the first certificate."""
+    REJECT = "reject"
+    """Its handshake ends with the alert unrecognized_name (RFC 6066 3)."""
+
+
+class ClientCertificate(enum.Enum):
+    """Whether clients have to show a certificate, where there is a `client_ca`."""
+
+    REQUIRE = "require"
+    REQUEST = "request"
+    """A client without one is served all the same; one with a bad one is not."""
+
+
+class ClientFact(enum.Enum):
+    """What of a client's certificate can go upstream in a field."""
+
+    SUBJECT = "subject"
+    """Its subject, as RFC 4514 writes it."""
+    NAMES = "names"
+    """Its subjectAltNames, such as `DNS:a.example, URI:spiffe://example.com/a`."""
+    FINGERPRINT = "fingerprint"
+    """SHA-256 of the certificate, 64 digits in small letters."""
+    CERTIFICATE = "certificate"
+    """The certificate itself, as RFC 9440 has it in Client-Cert."""
+
+
+@attrs.frozen
+class TlsPolicy:
+    """How a listener with certificates does TLS."""
+
+    minimum: TlsVersion = TlsVersion.TLS_1_2
+    ciphers: str = ""
+    """Suites of TLS 1.2, as OpenSSL writes lists; empty = ours, forward-secret and AEAD only."""
+    unknown_sni: UnknownSni = UnknownSni.DEFAULT
+    client_ca: Path | None = None
+    """PEM file of the authorities whose client certificates are taken; None = clients are not asked for one."""
+    client_certificate: ClientCertificate = ClientCertificate.REQUIRE
+    client_headers: tuple[tuple[bytes, ClientFact], ...] = ()
+    """Fields that upstreams get, and what stands in each. A client's own fields of these names never pass."""
+
+
+@attrs.frozen
+class Passing:
+    """Connections that go on to an upstream with their TLS untouched, by what their ClientHello says."""
+
+    names: Mapping[str, str] = attrs.field(factory=dict)
+    """From server name, in lower case, exact or `*.` and a suffix, to upstream group."""
+    protocols: Mapping[bytes, str] = attrs.field(factory=dict)
+    """From ALPN protocol, such as `h2`, to upstream group; the first in this order that a client offers counts."""
+
+    def __bool__(self) -> bool:
+        return bool(self.names or self.protocols)
+
+    def group_for(self, server_name: str, protocols: Collection[bytes]) -> str | None:
+        """The group that a connection is for, or None if it is not to be passed on.
+
+        Args:
+            server_name: In lower case, without a dot at its end; empty if the client names none.
+            protocols: What the client offers by ALPN.
+
+        The exact name counts before a wildcard for its first label (RFC 9525 6.3), and a name before a protocol.
+        """
+        wildcard = "*." + server_name.partition(".")[2]
+        group = self.names.get(server_name) or self.names.get(wildcard)
+        if group is not None:
+            return group
+        return next((to for protocol, to in self.protocols.items() if protocol in protocols), None)
+
+
 @attrs.frozen
 class Listener:
     """One address to accept clients on."""
@@ -143,12 +224,33 @@ class Listener:
     mode: Mode = Mode.HTTP
     tls: tuple[Certificate, ...] = ()
     """Chosen by SNI, the first is the default; empty = no TLS of ours."""
+    policy: TlsPolicy = TlsPolicy()
+    """How TLS is done, where there are certificates."""
+    hsts: bytes = b""
+    """The value of Strict-Transport-Security on every answer (RFC 6797 6.1); empty = not sent."""
+    passing: Passing = Passing()
+    """Which connections are not for us, and are passed on with their TLS untouched."""
+    accept_proxy: bool = False
+    """Each connection begins with a PROXY line, v1 or v2, and comes from one of `trusted_proxies`."""
     upstream: str | None = None
-    """Layer 4 only: the group that gets every connection."""
+    """Layer 4 only: the group that gets every connection that is not passed on; None = the others are refused."""
     redirect_to_https: bool = False
     """Every request gets 308 to https, an upgrade 426; no routes."""
     access: Access = EVERYBODY
-    """Whose connections are accepted, by the connecting address."""
+    """Whose connections are accepted, by the connecting address; with `accept_proxy` by the one in the PROXY line."""
+
+
+@attrs.frozen
+class UpstreamTls:
+    """How TLS is spoken to an upstream, as its client."""
+
+    server_name: str | None = None
+    """Whom its certificate must be for, and what SNI says; None = the host of each server's own address."""
+    ca: Path | None = None
+    """PEM file of the authorities that may vouch for it; None = the system's."""
+    verify: bool = True
+    certificate: Certificate | None = None
+    """Ours, for upstreams that ask for one."""
 
 
 @attrs.frozen
@@ -157,6 +259,10 @@ class Upstream:
 
     name: str
     servers: tuple[ServerAddress, ...]
+    tls: UpstreamTls | None = None
+    """None = plain."""
+    send_proxy: int = 0
+    """Version of the PROXY line that each connection begins with, 1 or 2; 0 = none."""
 
 
 class PathKind(enum.Enum):

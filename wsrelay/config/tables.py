@@ -26,6 +26,9 @@ _STAND_INS: dict[type[schema.Table], dict[str, object]] = {
     schema.RouteTable: {"path": "/"},
 }
 
+# Behind a key of the operator's own, as in `sni`, where the key is wrong and not its value.
+_OF_A_KEY = "[key]"
+
 
 @attrs.frozen
 class Tables:
@@ -132,7 +135,9 @@ class _Judge:
 
 
 def _tell(path: KeyPath, error: ErrorDetails, document: Document, report: Report) -> None:
-    if error["type"] == "extra_forbidden":
+    if path[-1] == _OF_A_KEY:
+        report.wrong_key(document, path[:-1], _expected(path[:-1], error))
+    elif error["type"] == "extra_forbidden":
         report.wrong_key(document, path, _refused(path))
     elif error["type"] == "missing":
         expected = _model(path[:-1]).model_fields[str(path[-1])].description
@@ -150,6 +155,9 @@ def _expected(path: KeyPath, error: ErrorDetails) -> str:
             return str(context["error"])
         case "list_type":
             return f"expected an array, found {seen(error['input'])}"
+        case "dict_type":
+            expected = _model(path[:-1]).model_fields[str(path[-1])].description
+            return f"expected {expected}, found {seen(error['input'])}"
         case "model_type":
             model = _model(path)
             return f"expected {model.SHORT}a table with {_keys(model.model_fields)}, found {seen(error['input'])}"

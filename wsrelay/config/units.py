@@ -11,7 +11,9 @@ _SHOWN = 80
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)([smh])")
 # A year: longer is a slip of the finger, and timers count in floats.
-_MAX_SECONDS = 366 * 24 * 3600.0
+_YEAR = 366 * 24 * 3600.0
+# What is told to clients may be longer: HSTS is often said for two years.
+_MAX_YEARS = 10
 _BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE = re.compile(r"([0-9]{1,12})(KiB|MiB|GiB)")
 _LOOSE_SIZE = re.compile(r"([0-9]{1,12}) ?([KMG])i?B?", re.IGNORECASE)
@@ -46,18 +48,30 @@ def duration(value: object) -> float:
 
 def duration_or_zero(value: object) -> float:
     """The same as `duration`, with 0 allowed."""
+    return _seconds(value, 1)
+
+
+def long_duration(value: object) -> float:
+    """The same as `duration_or_zero`, up to ten years: what others are told to remember."""
+    return _seconds(value, _MAX_YEARS)
+
+
+def _seconds(value: object, years: int) -> float:
     seconds = math.nan
     if isinstance(value, str) and (match := _DURATION.fullmatch(value)):
         seconds = float(match[1]) * _SECONDS[match[2]]
     elif isinstance(value, int | float) and not isinstance(value, bool):
         seconds = _as_float(value)
-    if 0 <= seconds <= _MAX_SECONDS:
+    if 0 <= seconds <= years * _YEAR:
         return seconds
-    if seconds > _MAX_SECONDS:
-        raise ValueError(f"expected a duration of at most a year, found {seen(value)}")
+    if seconds > years * _YEAR:
+        most = "a year" if years == 1 else f"{years} years"
+        raise ValueError(f"expected a duration of at most {most}, found {seen(value)}")
     hint = ""
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}ms", value):
         hint = f"; milliseconds are written as a number of seconds: {int(value[:-2]) / 1000:g}"
+    elif isinstance(value, str) and re.fullmatch(r"[0-9]{1,6}d", value):
+        hint = f"; days are written as hours: {int(value[:-1]) * 24}h"
     raise ValueError(f'expected a duration such as "10s", "5m", "1h" or a number of seconds, found {seen(value)}{hint}')
 
 

@@ -8,7 +8,7 @@ a pipe takes in one piece (PIPE_BUF).
 
 Keys, in this order. Each event has always the same ones; what is not known is null in JSON and left out in text.
 
-    all       time event session listener client real_ip tls method host target route upstream
+    all       time event session listener client real_ip tls sni method host target route upstream
     exchange  status reason outcome detail request_bytes response_bytes seconds
     open      status detail
     close     outcome detail to_upstream to_client seconds idle_seconds
@@ -75,6 +75,9 @@ class AccessLog:
         self._target = target
         self._stamps = _Stamps(wall_clock)
         self._told = False
+
+    def secured(self, record: SessionRecord) -> None:
+        """Write nothing: every later line of the session tells of its TLS."""
 
     def exchanged(self, record: SessionRecord, facts: ExchangeFacts) -> None:
         """Write the `exchange` line."""
@@ -146,6 +149,7 @@ class AccessLog:
             ("client", record.client),
             ("real_ip", record.real_ip),
             ("tls", record.tls),
+            ("sni", record.sni),
             ("method", record.method),
             ("host", record.host),
             ("target", redacted(record.target)),

@@ -17,24 +17,24 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.systemd import ListenFDs
 
-from wsrelay.config import certificates
 from wsrelay.config.mistakes import ConfigError
 from wsrelay.config.settings import Listener, Mode, Settings, SystemdAddress
 from wsrelay.control import pumps
 from wsrelay.control.access_log import AccessLog
 from wsrelay.control.access_log_targets import AccessLogError, open_access_log
+from wsrelay.control.credentials import Credentials
 from wsrelay.control.pumps import Movers
+from wsrelay.control.renewal import Renewal
+from wsrelay.control.tls_counts import TlsCounts
 from wsrelay.core.routing import RouteTable
-from wsrelay.net import sockets
+from wsrelay.net import client_certificate, sockets
 from wsrelay.net.admission import Admission
 from wsrelay.net.dialing import Dialer
-from wsrelay.net.handshakes import Handshakes
 from wsrelay.net.legs import Reactor
 from wsrelay.net.listening import CannotListen, Listening, bind
 from wsrelay.net.live import Live
 from wsrelay.net.record import Observer
 from wsrelay.net.site import Site
-from wsrelay.net.tls import Contexts
 
 # A tunnel has a socket on each side.
 _DESCRIPTORS_A_SESSION = 2
@@ -57,6 +57,7 @@ class RelayService(Service):
     Attributes:
         live: All sessions.
         listening: The listeners, once bound.
+        tls_counts: Clients' handshakes in numbers, once bound.
     """
 
     log = Logger()
@@ -65,7 +66,9 @@ class RelayService(Service):
         """Nothing is opened yet."""
         self._settings = settings
         self._reactor = reactor
-        self._observer: AccessLog | None = None
+        self._access_log: AccessLog | None = None
+        self._renewal: Renewal | None = None
+        self.tls_counts: TlsCounts | None = None
         self._inherited = ListenFDs.fromEnvironment()
         self._movers: Movers | None = None
         self.live = Live(reactor)
@@ -75,12 +78,19 @@ class RelayService(Service):
         """Read keys, bind ports, open the log: what may need root, and what must fail the start."""
         try:
             self._movers = pumps.choose(self._settings, self._reactor)
-            self._observer = open_access_log(self._settings.access_log)
-            sites = _sites(self._settings, self._reactor, self._movers, self.live, self._observer)
+            self._access_log = open_access_log(self._settings.access_log)
+            self.tls_counts = counts = TlsCounts(self._access_log, self._reactor)
+            held = Credentials(self._settings, self._movers.handshakes, counts.know)
+            # Before the files are read, so that no change of theirs is missed.
+            self._renewal = Renewal(self._reactor, held.watched)
+            unacknowledged = _unacknowledged_seconds(self._settings)
+            dialer = Dialer(self._reactor, self._settings.upstreams, unacknowledged, held.secured())
+            sites = _sites(self._settings, self._reactor, self._movers, self.live, counts, dialer, held)
             new_id = _ids()
             self._name_unused_sockets()
             for site in sites:
                 self.listening.append(self._listen(site, new_id))
+            held.give_to(dialer, self.listening)
         except ConfigError as error:  # a certificate has changed since the configuration was read
             self._fail_start("; ".join(mistake.text for mistake in error.mistakes))
         except pumps.NoNativePump as error:
@@ -103,6 +113,10 @@ class RelayService(Service):
         if threading.current_thread() is threading.main_thread():
             # Python's default ends the process, and whoever sees the lines below may send one.
             signal.signal(signal.SIGHUP, self._hang_up)
+        assert self._renewal is not None
+        assert self.tls_counts is not None
+        self._renewal.start()
+        self.tls_counts.start()
         for listening in self.listening:
             listening.start()
             listener = listening.site.listener
@@ -145,6 +159,10 @@ class RelayService(Service):
         super().stopService()  # type: ignore[no-untyped-call]  # as above
         for listening in self.listening:
             listening.stop()
+        if self._renewal is not None:
+            self._renewal.stop()
+        if self.tls_counts is not None:
+            self.tls_counts.stop()
         seconds = self._settings.timeouts.drain
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._hurry)
@@ -156,17 +174,22 @@ class RelayService(Service):
     def _close(self, _: None) -> None:
         if self._movers is not None:
             self._movers.shut()
-        if self._observer is not None:
-            self._observer.close()
+        if self._access_log is not None:
+            self._access_log.close()
 
     def _hang_up(self, number: int, frame: object) -> None:
         self._reactor.callFromThread(self._reopen)
 
     def _reopen(self) -> None:
-        """What logrotate wants of SIGHUP; all that it does until a configuration can be reloaded."""
-        if self._observer is not None:
-            self._observer.reopen()
-        self.log.info("SIGHUP: the access log is reopened; this version cannot reload its configuration, restart it")
+        """What logrotate and certbot want of SIGHUP; all that it does until a configuration can be reloaded."""
+        if self._access_log is not None:
+            self._access_log.reopen()
+        self.log.info(
+            "SIGHUP: the access log is reopened, certificates are read again; "
+            "this version cannot reload its configuration, restart it"
+        )
+        if self._renewal is not None:
+            self._renewal.look_now()
 
     def _hurry(self, number: int, frame: object) -> None:
         self._reactor.callFromThread(self.live.end_all)
@@ -175,19 +198,27 @@ class RelayService(Service):
         """Undo what was begun. The log gets the text before a daemon's parent does, and Python prints it to stderr."""
         for listening in self.listening:
             listening.stop()
-        if self._observer is not None:
-            self._observer.close()
+        if self._access_log is not None:
+            self._access_log.close()
         self.log.error("{text}", text=text)
         raise CannotStart(f"wsrelay: {text}")
 
 
-def _sites(settings: Settings, reactor: Reactor, movers: Movers, live: Live, observer: Observer) -> list[Site]:
-    dialer = Dialer(reactor, settings.upstreams, _unacknowledged_seconds(settings))
+def _sites(
+    settings: Settings,
+    reactor: Reactor,
+    movers: Movers,
+    live: Live,
+    observer: Observer,
+    dialer: Dialer,
+    held: Credentials,
+) -> list[Site]:
+    reserved = client_certificate.reserved(settings.listeners)
     admission = Admission(settings.limits, settings.trusted_proxies, live, reactor)
     return [
         Site(
             listener=listener,
-            contexts=_contexts(listener, movers.handshakes),
+            contexts=held.contexts(listener),
             routes=RouteTable(settings.routes, listener.name),
             timeouts=settings.timeouts,
             limits=settings.limits,
@@ -199,27 +230,22 @@ def _sites(settings: Settings, reactor: Reactor, movers: Movers, live: Live, obs
             admission=admission,
             observer=observer,
             reactor=reactor,
+            reserved=reserved,
         )
         for listener in settings.listeners
     ]
 
 
-def _contexts(listener: Listener, handshakes: Handshakes) -> Contexts | None:
-    if not listener.tls:
-        return None
-    contexts = Contexts([certificates.load(each) for each in listener.tls], http=listener.mode is Mode.HTTP)
-    if listener.mode is Mode.HTTP:
-        for context in contexts.all:
-            handshakes.prepare(context)
-    return contexts
-
-
 def _what(listener: Listener) -> str:
     if listener.mode is Mode.TCP:
-        return "layer 4, TLS ends here" if listener.tls else "layer 4"
-    if listener.redirect_to_https:
-        return "http, redirects to https"
-    return "https and wss" if listener.tls else "http and ws"
+        what = "layer 4, TLS ends here" if listener.tls else "layer 4"
+    elif listener.redirect_to_https:
+        what = "http, redirects to https"
+    else:
+        what = "https and wss" if listener.tls else "http and ws"
+    if listener.accept_proxy:
+        what += ", behind a PROXY line"
+    return what + (", some names and protocols passed on" if listener.passing else "")
 
 
 def _unacknowledged_seconds(settings: Settings) -> float:

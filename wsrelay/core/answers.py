@@ -55,6 +55,14 @@ def https_redirect(head: RequestHead, kind: Plain | Upgrade, *, close: bool) -> 
     return _redirect(head, 308, _location(b"https://{host}{uri}", head), close=close)
 
 
+def with_hsts(answer: bytes, value: bytes) -> bytes:
+    """An answer of our own that tells the client to come back by https only (RFC 6797 6.1); `b""` changes nothing."""
+    if not value:
+        return answer
+    status_line, _, rest = answer.partition(b"\r\n")
+    return b"%b\r\nStrict-Transport-Security: %b\r\n%b" % (status_line, value, rest)
+
+
 @functools.lru_cache(maxsize=1024)  # One entry per redirect of the configuration.
 def _template(to: str) -> bytes:
     """The configured URL with everything escaped that a field value or a URL cannot hold; placeholders survive."""

@@ -43,21 +43,33 @@ class ClientFacts:
     """Whether the address is in `trusted_proxies`."""
     proxies: Networks = NOWHERE
     """Asked again for each hop that a trusted client names."""
+    reserved: frozenset[bytes] = frozenset()
+    """Folded names of fields that only we may send: those in which upstreams read the client's certificate."""
+    certified: tuple[bytes, ...] = ()
+    """Field lines, without line ends, that tell upstreams of the client's certificate."""
 
     @classmethod
-    def of(cls, address: str, *, secure: bool, proxies: Networks) -> "ClientFacts":
+    def of(
+        cls,
+        address: str,
+        *,
+        secure: bool,
+        proxies: Networks,
+        reserved: frozenset[bytes] = frozenset(),
+        certified: tuple[bytes, ...] = (),
+    ) -> "ClientFacts":
         """The facts of a connection from `address`, as the socket or a PROXY line gave it.
 
         Raises:
             ValueError: `address` is neither an IP address nor `unix:`.
         """
         if address == UNIX:
-            return cls(address, secure, proxies.unix, proxies)
+            return cls(address, secure, proxies.unix, proxies, reserved, certified)
         known = _known(address)
         if known is None:
             raise ValueError(f"not an IP address: {address!r}")
         text, parsed = known
-        return cls(text, secure, proxies.covers(parsed), proxies)
+        return cls(text, secure, proxies.covers(parsed), proxies, reserved, certified)
 
 
 def parse_address(address: str) -> Address | None:

@@ -51,6 +51,7 @@ _HOPS = re.compile(rb"[0-9]{1,9}")
 _PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-"
 # Names that are worth an alias beside those above: who is logged in, by CGI's and by proxies' words.
 _WORTH_AN_ALIAS = _UNTRUSTED_DROPS | _PROTECTED | frozenset(b"remote-user x-remote-user user-agent referer".split())
+_HSTS = frozenset({b"strict-transport-security"})
 _NOTHING: frozenset[bytes] = frozenset()
 _UPGRADE = [b"Connection: upgrade", b"Upgrade: websocket"]
 
@@ -75,7 +76,7 @@ def request(
     passing: tuple[bytes, ...] = (_WEBSOCKET,) if upgrade else ()
     if facts.trusted:
         passing += (_IDENTITY,)
-    nominated = _nominated(head)
+    nominated = _nominated(head) | facts.reserved
     if nominated:
         drops |= nominated
     hops = hops_left(head)
@@ -91,11 +92,12 @@ def request(
             continue
         lines.append(b": ".join(field))  # A quarter of the time that formatting takes.
     lines += identity_lines(head, facts)
+    lines += facts.certified
     if hops is not None:
         lines.append(b"Max-Forwards: %d" % (hops - 1))
     if upgrade:
         return _written(lines + _UPGRADE)
-    lines += _framing_lines(framing, head)
+    lines += _framing_lines(framing, head, facts.reserved)
     # RFC 9112 6.3: a request without framing has no body; the client's own "none" is kept, for some servers ask for it.
     if isinstance(framing, NoBody):
         if head.values(b"content-length"):
@@ -114,7 +116,7 @@ def hops_left(head: RequestHead) -> int | None:
     return int(values[0]) if len(values) == 1 and _HOPS.fullmatch(values[0]) else None
 
 
-def response(reply: ResponseHead, *, framing: Framing, minor: int, close: bool) -> bytes:
+def response(reply: ResponseHead, *, framing: Framing, minor: int, close: bool, hsts: bytes = b"") -> bytes:
     """Write the head of a final answer for the client: always HTTP/1.1, the upstream's phrase and fields kept.
 
     Args:
@@ -123,8 +125,12 @@ def response(reply: ResponseHead, *, framing: Framing, minor: int, close: bool) 
             (RFC 9112 6.1): the content then ends with the connection, and `close` must say so.
         minor: The client's HTTP/1 minor version.
         close: Whether the connection ends after this answer.
+        hsts: The value of Strict-Transport-Security, which replaces the upstream's: a client reads the first one only
+            (RFC 6797 8.1). `b""` leaves that as it is.
     """
-    lines = _crossing(reply)
+    lines = _crossing(reply, _HSTS if hsts else _NOTHING)
+    if hsts:
+        lines.append(b"Strict-Transport-Security: " + hsts)
     options = [b"close"] if close else [] if minor else [b"keep-alive"]
     if isinstance(framing, NoBody):
         lines += _length_without_body(reply)
@@ -150,10 +156,12 @@ def switching(reply: ResponseHead) -> bytes:
     return _written(_crossing(reply) + _UPGRADE)
 
 
-def trailers(head: RequestHead | ResponseHead, fields: Fields) -> Fields:
-    """The trailers behind `head` that may pass: harmless ones that Connection does not name (RFC 9110 7.6.1)."""
-    nominated = _nominated(head)
-    never = _WORTH_AN_ALIAS | nominated
+def trailers(head: RequestHead | ResponseHead, fields: Fields, reserved: frozenset[bytes] = _NOTHING) -> Fields:
+    """The trailers behind `head` that may pass: harmless ones that Connection does not name (RFC 9110 7.6.1).
+
+    `reserved` are those that never do: `ClientFacts.reserved`, behind a request.
+    """
+    never = _WORTH_AN_ALIAS | _nominated(head) | reserved
     return tuple([field for field in safe_trailers(fields) if field[0].translate(FOLD) not in never])
 
 
@@ -190,9 +198,9 @@ def _is_alias(name: bytes, present: set[bytes]) -> bool:
     return folded != name.lower() and (folded in _WORTH_AN_ALIAS or folded in present)
 
 
-def _crossing(reply: ResponseHead) -> list[bytes]:
-    """The status line and the fields of an answer that are not the upstream connection's own."""
-    nominated = _nominated(reply)
+def _crossing(reply: ResponseHead, ours: frozenset[bytes] = _NOTHING) -> list[bytes]:
+    """The status line and the fields of an answer that are not the upstream connection's own, nor to be `ours`."""
+    nominated = _nominated(reply) | ours
     lines = [b"HTTP/1.1 %d %b" % (reply.status, reply.phrase)]
     for field in reply.fields:
         folded = field[0].translate(FOLD)
@@ -202,7 +210,9 @@ def _crossing(reply: ResponseHead) -> list[bytes]:
     return lines
 
 
-def _framing_lines(framing: Framing, head: RequestHead | ResponseHead) -> list[bytes]:
+def _framing_lines(
+    framing: Framing, head: RequestHead | ResponseHead, reserved: frozenset[bytes] = _NOTHING
+) -> list[bytes]:
     """The fields that frame the body, written anew: never copied, so never two (RFC 9112 6)."""
     if isinstance(framing, Length):
         return [b"Content-Length: %d" % framing.count]
@@ -210,7 +220,7 @@ def _framing_lines(framing: Framing, head: RequestHead | ResponseHead) -> list[b
         return []
     # RFC 9110 6.6.2: the announcement of trailers crosses with them, and with nothing else.
     named = [name.strip(b" \t") for name in b",".join(head.values(b"trailer")).split(b",")]
-    passing = [name for name, _ in trailers(head, tuple((name, b"") for name in named if name))]
+    passing = [name for name, _ in trailers(head, tuple((name, b"") for name in named if name), reserved)]
     return [b"Transfer-Encoding: chunked", *([b"Trailer: " + b", ".join(passing)] if passing else [])]
 
 

@@ -7,8 +7,8 @@ from collections.abc import Hashable
 
 from twisted.internet.interfaces import IReactorTime
 
-from wsrelay.config.networks import EVERYBODY, Access, Networks
-from wsrelay.config.settings import Limits
+from wsrelay.config.networks import EVERYBODY, Networks
+from wsrelay.config.settings import Limits, Listener
 from wsrelay.core.forwarded import parse_address
 from wsrelay.core.outcomes import Outcome
 from wsrelay.core.reasons import Reason
@@ -39,15 +39,19 @@ class Admission:
         # Never more entries than `limits.connections`, since each stands for one that is in.
         self._inside: dict[Hashable, int] = {}
 
-    def turns_away(self, record: SessionRecord, address: str, access: Access) -> bool:
+    def turns_away(self, record: SessionRecord, address: str, listener: Listener) -> bool:
         """Whether a connection has to be closed at accept; then its record says why. Otherwise it is counted.
 
         Args:
             record: The connection's.
             address: Its address, without port, or `unix:`.
-            access: The listener's.
+            listener: Where it was accepted.
         """
-        if access is not EVERYBODY and not access.admits(parse_address(address)):
+        if listener.accept_proxy:
+            # Its PROXY line will say whom it speaks for, and `access` is about that one.
+            if not self._proxies.covers(parse_address(address)):
+                return _turned_away(record, Outcome.DENIED, Reason.PROXY_UNTRUSTED)
+        elif listener.access is not EVERYBODY and not listener.access.admits(parse_address(address)):
             return _turned_away(record, Outcome.DENIED, Reason.ADDRESS_DENIED)
         if len(self._live) >= self._limits.connections:
             return _turned_away(record, Outcome.OVER_LIMIT, Reason.CONNECTION_LIMIT)

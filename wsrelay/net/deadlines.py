@@ -5,6 +5,14 @@ from types import TracebackType
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+# What a wait has at least: 0 would be no limit.
+_LEAST_SECONDS = 0.001
+
+
+def time_left(clock: IReactorTime, by: float) -> float:
+    """Seconds until `by`, a time of `clock.seconds()`, for the next of several waits that share a limit; never 0."""
+    return max(by - clock.seconds(), _LEAST_SECONDS)
+
 
 class Deadline:
     """`with Deadline(clock, seconds, stream.fail, late):` ends the waits inside with `late()` when time is up.

@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from wsrelay.config.settings import HostHeader, TcpAddress, ToUpstream
-from wsrelay.core import body, hopbyhop, upgrade
+from wsrelay.core import answers, body, hopbyhop, upgrade
 from wsrelay.core.body import Chunked, Framing, Length, NoBody, UntilClose
 from wsrelay.core.forwarded import ClientFacts
 from wsrelay.core.head import RequestHead, ResponseHead, ResponseReader
@@ -102,7 +102,7 @@ class Exchange:
         early is for the tunnel that it hoped for, and must not be read as requests (RFC 9931 4.1).
         """
         self.keep = self.may_keep and self._bodiless and isinstance(kind, Plain)
-        answer = response(close=not self.keep)
+        answer = answers.with_hsts(response(close=not self.keep), self._site.listener.hsts)
         self._response_bytes = len(answer) - answer.index(b"\r\n\r\n") - 4
         self._answer(status, answer)
 
@@ -175,6 +175,11 @@ class Exchange:
             return lost
         if lost.loss is Loss.STALLED:
             return Refusal(Reason.UPSTREAM_TIMEOUT, "the upstream stopped reading the request")
+        if lost.loss is Loss.TLS:
+            # In TLS 1.3 this is how an upstream refuses our certificate: our side of the handshake is done before that.
+            refusal = Refusal(Reason.UPSTREAM_TLS, "the upstream ended TLS before it had answered")
+            refusal.add_note(f"{self.upstream}: {'; '.join(getattr(lost, '__notes__', ()))}")
+            return refusal
         how = "reset" if lost.loss else "closed"
         return Refusal(Reason.UPSTREAM_CLOSED, f"the upstream {how} the connection before it had answered")
 
@@ -186,7 +191,8 @@ class Exchange:
         if self._bodiless:
             self._client.watch()
         else:
-            self._upload = Deferred.fromCoroutine(self._send_up(upstream)).addErrback(_unless_cancelled, upstream)
+            sending = self._send_up(upstream, facts.reserved)
+            self._upload = Deferred.fromCoroutine(sending).addErrback(_unless_cancelled, upstream)
         reply = await self.read_reply(upstream)
         upgrade.expect_final(reply)
         return reply
@@ -224,8 +230,8 @@ class Exchange:
             deadline.stop()
         raise Refusal(Reason.UPSTREAM_BAD_HEAD, f"the upstream sent more than {_MOST_INTERIM} interim answers")
 
-    async def _send_up(self, upstream: Stream) -> None:
-        """The request body, piece by piece."""
+    async def _send_up(self, upstream: Stream, reserved: frozenset[bytes]) -> None:
+        """The request body, piece by piece; `reserved` names may not be among its trailers."""
         timeouts, clock = self.timeouts, self._site.reactor
         reader, content = self._body, self._content
         writer = body.writer(self.framing)
@@ -242,7 +248,7 @@ class Exchange:
                 raise Lost(Side.CLIENT, None)
             content = reader.feed(data)
         self._client.unread(reader.rest)
-        upstream.write(writer.finish(hopbyhop.trailers(self.head, reader.trailers)))
+        upstream.write(writer.finish(hopbyhop.trailers(self.head, reader.trailers, reserved)))
         # Not the same as its Deferred having fired: it may have failed, and the rest is no request then.
         self._sent_up = True
         self._client.watch()
@@ -260,7 +266,13 @@ class Exchange:
         framing = body.response_framing(self.head.method, reply)
         towards_client = _framing_for(self.head.minor, framing)
         self.keep = keep and not isinstance(towards_client, UntilClose)
-        head = hopbyhop.response(reply, framing=towards_client, minor=self.head.minor, close=not self.keep)
+        head = hopbyhop.response(
+            reply,
+            framing=towards_client,
+            minor=self.head.minor,
+            close=not self.keep,
+            hsts=self._site.listener.hsts,
+        )
         gone = self._gone_after_end(upstream)
         try:
             await self._stream_back(head, upstream, reply, framing, towards_client)

@@ -1,8 +1,9 @@
-"""TLS handshakes as a server, up to the first bytes behind them: the interface, and the way on the reactor thread.
+"""TLS handshakes, up to the first bytes behind them: the interface, and the way on the reactor thread.
 
 A connection is under its handshake before it is a leg's to read and write. Knows nothing of certificates.
 """
 
+import os
 import socket
 from collections.abc import Callable
 from typing import Protocol
@@ -46,17 +47,33 @@ class Handshake(Protocol):
         """Close the connection, as soon as nobody uses it; `done` is not called any more."""
 
 
+class Begin(Protocol):
+    """How a handshake is begun: as a server or as a client."""
+
+    def __call__(
+        self, connection: SSL.Connection, connected: socket.socket, done: Callable[[Shaken], None]
+    ) -> Handshake:
+        """Do one. Until `done`, called once on the reactor thread and not before this returns, both are its own."""
+
+
 class Handshakes(Protocol):
     """What does handshakes; one for a process."""
 
     def prepare(self, context: SSL.Context) -> None:
         """Called for each context that answers ALPN with `http/1.1`, before it is used."""
 
-    def begin(self, connection: SSL.Connection, connected: socket.socket, done: Callable[[Shaken], None]) -> Handshake:
-        """Do one. Until `done`, called once on the reactor thread and not before this returns, both are its own."""
+    def as_server(
+        self, connection: SSL.Connection, connected: socket.socket, done: Callable[[Shaken], None]
+    ) -> Handshake:
+        """Begin one that the other end begins."""
+
+    def as_client(
+        self, connection: SSL.Connection, connected: socket.socket, done: Callable[[Shaken], None]
+    ) -> Handshake:
+        """Begin one with our own ClientHello."""
 
     def open(self) -> None:
-        """Called once before the first `begin`, on the reactor thread, after any fork."""
+        """Called once before the first handshake, on the reactor thread, after any fork."""
 
     def shut(self) -> None:
         """Called once when no session is left."""
@@ -77,10 +94,20 @@ class ReactorHandshakes:
     def prepare(self, context: SSL.Context) -> None:
         """Nothing to do: the context's own callback serves."""
 
-    def begin(self, connection: SSL.Connection, connected: socket.socket, done: Callable[[Shaken], None]) -> Handshake:
+    def as_server(
+        self, connection: SSL.Connection, connected: socket.socket, done: Callable[[Shaken], None]
+    ) -> Handshake:
         """Wait for the client's first bytes, then go on as they come."""
         handshake = _ReactorHandshake(self._reactor, connection, connected, done)
         self._reactor.addReader(handshake)
+        return handshake
+
+    def as_client(
+        self, connection: SSL.Connection, connected: socket.socket, done: Callable[[Shaken], None]
+    ) -> Handshake:
+        """Send our ClientHello in the next turn, then go on as bytes come."""
+        handshake = _ReactorHandshake(self._reactor, connection, connected, done)
+        handshake.speaks_first()
         return handshake
 
 
@@ -100,6 +127,11 @@ class _ReactorHandshake:
         self._connected = connected
         self._done: Callable[[Shaken], None] | None = done
         self._heard = False
+
+    def speaks_first(self) -> None:
+        """Begin with bytes of ours. Whatever comes is an answer to them, and never HTTP without TLS from a client."""
+        self._heard = True
+        self._reactor.addWriter(self)
 
     def give_up(self) -> None:
         """Close the connection."""
@@ -175,8 +207,8 @@ def loss_of(error: SSL.Error, when: str = "without close_notify") -> tuple[Loss,
         # pyOpenSSL leaves a failed write's error in the queue of the thread, where OpenSSL before 4.0 takes it for the
         # next connection's.
         Binding.lib.ERR_clear_error()
-        number, text = error.args
-        return (Loss.TRUNCATED, f"the connection ended {when}") if number == -1 else (Loss.RESET, text)
+        number = error.args[0]
+        return (Loss.TRUNCATED, f"the connection ended {when}") if number == -1 else (Loss.RESET, os.strerror(number))
     if isinstance(error, SSL.ZeroReturnError):
         return Loss.RESET, "the other end takes nothing after its own close_notify"
     reasons = [entry[2] for entry in error.args[0]] if error.args else []

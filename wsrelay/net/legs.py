@@ -181,6 +181,11 @@ class Leg:
         return self._shut
 
     @property
+    def connected(self) -> socket.socket:
+        """The socket, for who looks at its first bytes while this leg is paused, or asks for its addresses."""
+        return self._socket
+
+    @property
     def connection(self) -> SSL.Connection | None:
         """OpenSSL's side of it, for who takes the leg over; None without TLS."""
         return None
@@ -245,12 +250,17 @@ class Leg:
 
     def detach(self) -> "Taken":
         """Leave the reactor and give up the socket as it is. The leg is closed from here on."""
+        unsent, self._out = bytes(self._out), bytearray()
+        return Taken(self.hand_over().detach(), unsent, self.ended)
+
+    def hand_over(self) -> socket.socket:
+        """Leave the reactor for another leg on the same socket. This one is closed, with nothing left to send."""
+        assert not self._out, "a leg is handed over with bytes that it has not sent"
         self.pause()
         self._reactor.removeWriter(self)
         self.closed = True
         self.receiver = NOBODY
-        unsent, self._out = bytes(self._out), bytearray()
-        return Taken(self._socket.detach(), unsent, self.ended)
+        return self._socket
 
     # What the reactor calls.
 

@@ -22,7 +22,6 @@ from wsrelay.net.legs import Leg
 from wsrelay.net.record import SessionRecord
 from wsrelay.net.session import Session
 from wsrelay.net.site import Site
-from wsrelay.net.tls_leg import TlsLeg
 
 log = Logger()
 
@@ -222,18 +221,13 @@ class Listening:
             opened_at=site.reactor.seconds(),
         )
         host = sockets.host_of(self._family, name)
-        if site.admission.turns_away(record, host, site.listener.access):
+        if site.admission.turns_away(record, host, site.listener):
             connected.close()
             site.observer.session_failed(record)
             return
         connected.setblocking(False)
         try:
-            leg: Leg
-            if site.contexts is None:
-                leg = Leg(connected, site.reactor, record.client)
-            else:
-                leg = TlsLeg(connected, site.reactor, record.client, site.contexts.default, site.handshakes)
-            session = Session(leg, site, record, host)
+            session = Session(Leg(connected, site.reactor, record.client), site, record, host)
         except BaseException:
             site.admission.leave(record)
             raise

@@ -4,8 +4,11 @@ No other client ever uses it, so that responses cannot be mixed between clients;
 is silent after a cleanly framed response (DESIGN 7).
 """
 
+from collections.abc import Callable
+
 from wsrelay.config.settings import ServerAddress
-from wsrelay.core.outcomes import Side
+from wsrelay.core import proxyline
+from wsrelay.core.proxyline import ProxyLine
 from wsrelay.net.dialing import Dialer
 from wsrelay.net.stream import Stream
 
@@ -18,20 +21,30 @@ class OwnUpstream:
         server: The server it leads to, as the configuration names it; None before the first.
     """
 
-    __slots__ = ("_dialer", "_group", "_idle", "server", "stream")
+    __slots__ = ("_dialer", "_group", "_idle", "_introduce", "_introduced", "server", "stream")
 
-    def __init__(self, dialer: Dialer) -> None:
-        """Nothing is connected yet."""
+    def __init__(self, dialer: Dialer, introduce: Callable[[], ProxyLine]) -> None:
+        """Nothing is connected yet.
+
+        Args:
+            dialer: Connects.
+            introduce: Says who the client is, for groups that want a PROXY line. Behind a proxy that speaks for many
+                clients it says so of the latest request.
+        """
         self._dialer = dialer
+        self._introduce = introduce
+        self._introduced = b""
         self._group = ""
         self._idle = False
         self.server: ServerAddress | None = None
         self.stream: Stream | None = None
 
     def kept(self, group: str) -> Stream | None:
-        """The connection of an earlier exchange, if it leads to `group` and may be used again."""
+        """The connection of an earlier exchange, if it leads to `group`, for the same client, and may be used again."""
         stream = self.stream
         if stream is None or self._group != group or not stream.reusable:
+            return None
+        if self._introduced and self._introduced != self._introduction(group):
             return None
         stream.when_gone = stream.when_ended = None
         self._idle = False
@@ -43,6 +56,7 @@ class OwnUpstream:
         One that is kept is closed as soon as the upstream ends it.
         """
         self._idle = True
+        self.remember()
         if reusable and self.stream is not None and self.stream.reusable:
             self.stream.when_gone = self.stream.when_ended = lambda _: self.drop()
             self.stream.watch()
@@ -56,19 +70,30 @@ class OwnUpstream:
             Refusal: As `Dialer.connect`.
         """
         self.drop()
-        leg, self.server = await self._dialer.connect(group, seconds)
+        self._introduced = self._introduction(group)
+        self.stream, self.server = await self._dialer.connect(group, seconds, self._introduced)
         self._group = group
-        self.stream = Stream(leg, Side.UPSTREAM)
         return self.stream
+
+    def _introduction(self, group: str) -> bytes:
+        version = self._dialer.proxy_version(group)
+        return proxyline.write(version, self._introduce()) if version else b""
 
     def drop(self) -> None:
         """Close the connection: between exchanges with FIN, inside one with RST."""
         if self.stream is not None:
             if self._idle:
+                # Under TLS an end without close_notify is a fault, and spoils the session for the next connection.
+                self.stream.leg.finish()
                 self.stream.leg.close()
             else:
                 self.stream.leg.abort()
             self.give_up()
+
+    def remember(self) -> None:
+        """Keep the TLS session for the next connection: the upstream has answered on this one."""
+        if self.stream is not None and self.server is not None:
+            self._dialer.remember(self._group, self.server, self.stream)
 
     def give_up(self) -> None:
         """Forget the connection: its leg has been handed to a pump."""

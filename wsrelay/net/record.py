@@ -27,6 +27,10 @@ class SessionRecord:
     opened_at: float
     tls: str = ""
     """Protocol version such as `TLSv1.3`; empty without TLS of ours."""
+    resumed: bool = False
+    """Whether the TLS handshake went on from an earlier session."""
+    sni: str = ""
+    """The server name in the client's ClientHello, or what a PROXY line says it was; empty where nobody has looked."""
     real_ip: str = ""
     """The client's own address: the connecting one, or what trusted proxies said."""
     method: str = ""
@@ -82,6 +86,9 @@ class TunnelFacts:
 
 class Observer(Protocol):
     """Who is told what sessions do: logs and metrics. Called on the reactor thread; must not raise or block."""
+
+    def secured(self, record: SessionRecord) -> None:
+        """A client's TLS handshake is done."""
 
     def exchanged(self, record: SessionRecord, facts: ExchangeFacts) -> None:
         """A plain exchange is over, one answered by ourselves included."""

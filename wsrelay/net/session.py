@@ -1,7 +1,8 @@
-"""The life of one client connection, top to bottom: TLS, requests, exchanges, the upgrade, the handoff, the outcome.
+"""The life of one client connection, top to bottom: arrival, requests, exchanges, upgrade, handoff, outcome.
 
-Read `_live` first: it goes through `_serve_http` or `_serve_tcp`, and `_relay` for an upgrade. This file holds the
-only `except Exception`. The coroutine ends at the handoff: a tunnel is its record and its pump, nothing else.
+Read `_live` first: it goes through `Arrival.arrive`, then `_serve_http` or `_serve_tcp`, and `_relay` for an upgrade.
+This file holds the only `except Exception`. The coroutine ends at the handoff: a tunnel is its record and its pump,
+nothing else.
 """
 
 from functools import partial
@@ -14,13 +15,14 @@ from twisted.logger import Logger
 from wsrelay.config.settings import Mode, Timeouts, ToUpstream
 from wsrelay.core import admission, answers, body, hopbyhop, upgrade
 from wsrelay.core.body import NO_BODY
-from wsrelay.core.forwarded import ClientFacts, real_ip
+from wsrelay.core.forwarded import real_ip
 from wsrelay.core.head import RequestHead, RequestReader
 from wsrelay.core.outcomes import Loss, Outcome, Side
 from wsrelay.core.reasons import Reason
 from wsrelay.core.refusal import Lost, Refusal
 from wsrelay.core.routing import Match
 from wsrelay.core.upgrade import Declined, Plain, Switched, Upgrade
+from wsrelay.net.arrival import Arrival, Arrived, NotArrived
 from wsrelay.net.deadlines import Deadline
 from wsrelay.net.exchange import Exchange, host_for
 from wsrelay.net.legs import Leg
@@ -29,7 +31,6 @@ from wsrelay.net.record import ExchangeFacts, SessionRecord
 from wsrelay.net.site import Site
 from wsrelay.net.splice import Handoff
 from wsrelay.net.stream import Stream
-from wsrelay.net.tls_leg import TlsLeg
 from wsrelay.net.tunnel import Tunnel
 
 log = Logger()
@@ -56,10 +57,11 @@ class Session:
     def __init__(self, leg: Leg, site: Site, record: SessionRecord, address: str) -> None:
         """Nothing happens before `start`. `address` is the client's, without port, or `unix:`."""
         self._client = Stream(leg, Side.CLIENT)
-        self._own = OwnUpstream(site.dialer)
         self._site = site
         self._record = record
-        self._facts = ClientFacts.of(address, secure=site.contexts is not None, proxies=site.proxies)
+        self._arrival = Arrival(self._client, site, record, address)
+        self._own = OwnUpstream(site.dialer, self._arrival.introduction)
+        self._arrived: Arrived | None = None
         self._reader: RequestReader | None = None
         self._exchange: Exchange | None = None
         self._served = False
@@ -76,6 +78,8 @@ class Session:
         """The service stops: end now if no request is under way, otherwise after it."""
         if self._reader is not None and not self._reader.begun:
             self._client.fail(Lost(Side.CLIENT, None))
+        elif self._arrived is None and self._arrival.is_silent:
+            self._cancel(Outcome.SILENT)
 
     def end_now(self) -> None:
         """End at once."""
@@ -105,9 +109,10 @@ class Session:
     async def _live(self) -> Outcome | None:
         """The session's whole life; its outcome, or None once it is a tunnel."""
         try:
-            if isinstance(self._client.leg, TlsLeg) and (failed := await self._shake_hands(self._client.leg)):
-                return failed
-            handoff = await (self._serve_tcp() if self._site.listener.mode is Mode.TCP else self._serve_http())
+            self._arrived = await self._arrival.arrive()
+            handoff = await (self._serve_tcp() if self._at_layer_4 else self._serve_http())
+        except NotArrived as closed:
+            return self._turn_away(closed)
         except Refusal as refusal:
             return await self._refuse(refusal)
         except Lost as lost:
@@ -117,34 +122,26 @@ class Session:
             return None
         return handoff
 
-    async def _shake_hands(self, leg: TlsLeg) -> Outcome | None:
-        timeouts = self._site.timeouts
-        try:
-            with Deadline(self._site.reactor, timeouts.tls_handshake, self._client.fail, _CLIENT_STALLED):
-                await self._client.handshake(leg)
-        except Lost as lost:
-            if lost.loss in (Loss.RESET, Loss.TRUNCATED) and not leg.heard:
-                return Outcome.SILENT
-            if leg.plain is not None:
-                self._refuse_without_tls(leg.plain)
-            self._record.detail = leg.problem or f"the handshake was not done in {timeouts.tls_handshake:g} seconds"
-            return Outcome.TLS_TIMEOUT if lost.loss is Loss.STALLED else Outcome.TLS_FAILED
-        self._record.tls = leg.version
-        return None
+    @property
+    def _at_layer_4(self) -> bool:
+        return self._site.listener.mode is Mode.TCP or bool(self._arrived and self._arrived.passed_to)
 
-    def _refuse_without_tls(self, plain: Leg) -> None:
-        """A person who forgot the s gets told; at layer 4 nobody knows what the client would understand."""
-        self._client = Stream(plain, Side.CLIENT)
-        if self._site.listener.mode is Mode.HTTP:
-            raise Refusal(Reason.PLAIN_HTTP, "what came is not TLS, which this port speaks: use https:// or wss://")
+    def _turn_away(self, closed: NotArrived) -> Outcome:
+        """Close a connection that has not come so far that an answer would be understood."""
+        self._record.reason, self._record.detail = closed.reason, closed.detail
+        if closed.outcome is not Outcome.TLS_TIMEOUT:
+            # An alert may be on its way, which a RST could overtake.
+            self._client.leg.close()
+        return closed.outcome
 
     # Layer 4.
 
     async def _serve_tcp(self) -> Handoff:
         """Dial, then hand over; what the client sends meanwhile waits, bounded."""
-        site, group = self._site, self._site.listener.upstream
+        site, arrived = self._site, self._known
+        group = arrived.passed_to or site.listener.upstream
         assert group is not None, "a listener of mode tcp names its upstream"
-        self._record.route, self._record.real_ip = group, self._facts.address
+        self._record.route = group
         self._client.watch()
         upstream = await self._own.connect(group, site.timeouts.connect)
         return self._hand_off(upstream, b"", site.timeouts)
@@ -155,7 +152,7 @@ class Session:
         """Serve requests until one becomes a tunnel, the client has no more, or the connection cannot be kept."""
         while (head := await self._read_head()) is not None:
             site = self._site
-            if self._facts.trusted:
+            if self._known.facts.trusted:
                 site.admission.claim(self._record)
             framing = body.request_framing(head, site.limits.body_bytes)
             exchange = self._exchange = Exchange(self._client, head, framing, site)
@@ -173,7 +170,7 @@ class Session:
                 elif hopbyhop.hops_left(head) == 0:
                     exchange.answer_itself(200, partial(answers.options, head), kind)
                 else:
-                    await exchange.proxy(self._own, match, self._facts)
+                    await exchange.proxy(self._own, match, self._known.facts)
             self._report(exchange)
             if exchange.keep:
                 await self._take_a_breath()
@@ -196,6 +193,7 @@ class Session:
             return None
         timeouts, clock, client = self._site.timeouts, self._site.reactor, self._client
         self._record.forget_request()
+        self._record.real_ip = self._known.facts.address
         reader = self._reader = RequestReader(self._site.head_limits)
         late = partial(_head_late, timeouts.request_head)
         try:
@@ -237,11 +235,12 @@ class Session:
         upstream = await self._own.connect(action.upstream, timeouts.connect)
         host = host_for(action, head, self._own)
         upstream.write(
-            hopbyhop.request(head, self._facts, target=match.target, host=host, framing=NO_BODY, upgrade=True)
+            hopbyhop.request(head, self._known.facts, target=match.target, host=host, framing=NO_BODY, upgrade=True)
         )
         reply = await exchange.read_first_reply(upstream)
         match upgrade.check_reply(offer, reply):
             case Switched(warnings=warnings):
+                self._own.remember()
                 for warning in warnings:
                     log.warn("{id}: {warning}", id=self._record.id, warning=warning)
                 return self._hand_off(upstream, hopbyhop.switching(reply), timeouts)
@@ -285,14 +284,19 @@ class Session:
         # The notes say the same for each server that was tried, with its address.
         self._record.detail = "; ".join(getattr(refusal, "__notes__", ())) or refusal.detail
         self._own.drop()
-        if self._site.listener.mode is Mode.TCP:
+        if self._at_layer_4:
             return Outcome.UPSTREAM_UNREACHED
-        self._client.write(refusal.response(self._record.id, with_body=self._record.method != "HEAD"))
+        self._client.write(self._answer(refusal))
         self._record.outcome = Outcome.REFUSED
         self._report(self._exchange, refusal.reason.status)
         timeouts = self._site.timeouts
         await self._client.farewell(self._site.reactor, timeouts.write_stall, timeouts.linger)
         return Outcome.REFUSED
+
+    def _answer(self, refusal: Refusal) -> bytes:
+        answer = refusal.response(self._record.id, with_body=self._record.method != "HEAD")
+        # RFC 6797 7.2: never without TLS.
+        return answers.with_hsts(answer, self._site.listener.hsts if self._record.tls else b"")
 
     def _lose(self, lost: Lost) -> Outcome:
         if lost.loss in (Loss.STALLED, Loss.BUG):
@@ -310,8 +314,9 @@ class Session:
         """After a bug: 500 if nothing has been answered. No waiting, since nothing is certain any more."""
         sorry = Refusal(Reason.BUG, "the relay made a mistake; its log has the details")
         self._record.reason = sorry.reason
-        if self._site.listener.mode is Mode.HTTP and (self._exchange is None or not self._exchange.status):
-            self._client.write(sorry.response(self._record.id, with_body=self._record.method != "HEAD"))
+        arrived = self._arrived is not None and not self._at_layer_4
+        if arrived and (self._exchange is None or not self._exchange.status):
+            self._client.write(self._answer(sorry))
             self._client.leg.finish()
             self._record.outcome = Outcome.BUG
             self._report(self._exchange, sorry.reason.status)
@@ -321,6 +326,7 @@ class Session:
         """Close what is open, with RST where the other side may be waiting for more; tell the outcome."""
         record, leg = self._record, self._client.leg
         told = record.outcome is not None
+        turned_away = self._arrived is None and record.reason is not None
         record.outcome = record.outcome or outcome
         self._own.drop()
         if outcome in _ORDERLY or leg.finished:
@@ -330,7 +336,7 @@ class Session:
             leg.abort()
         if self._exchange is not None:
             self._report(self._exchange)
-        elif outcome in _FAILED and not told and not (self._served and record.method):
+        elif not told and (turned_away or (outcome in _FAILED and not (self._served and record.method))):
             self._site.observer.session_failed(record)
         self._site.admission.leave(record)
         self._site.live.remove(self)
@@ -346,6 +352,11 @@ class Session:
     # What is known of the client.
 
     @property
+    def _known(self) -> Arrived:
+        assert self._arrived is not None, "asked before the client has arrived"
+        return self._arrived
+
+    @property
     def _silence(self) -> Outcome:
         return Outcome.SERVED if self._served else Outcome.SILENT
 
@@ -353,5 +364,5 @@ class Session:
         record = self._record
         record.method = head.method.decode("latin-1")[:_LOGGED]
         record.host = head.host.decode("latin-1")[:_LOGGED]
-        record.real_ip = real_ip(head, self._facts)
+        record.real_ip = real_ip(head, self._known.facts)
         record.target = head.target.decode("latin-1")[:_LOGGED]

@@ -37,8 +37,16 @@ class Site:
     admission: Admission
     observer: Observer
     reactor: Reactor
+    reserved: frozenset[bytes] = frozenset()
+    """Folded names of fields that only we may send upstream: `client_headers` of all listeners."""
+    by_hello: bool = attrs.field(init=False)
+    """Whether what a client's ClientHello says decides anything."""
     head_limits: HeadLimits = attrs.field(init=False)
     """The bounds of a head, in the form its readers take."""
+
+    @by_hello.default
+    def _by_hello(self) -> bool:
+        return bool(self.listener.passing) or (self.contexts is not None and self.contexts.by_name)
 
     @head_limits.default
     def _head_limits(self) -> HeadLimits:

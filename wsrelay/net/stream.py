@@ -163,12 +163,14 @@ class Stream:
                 await self._draining
 
     async def handshake(self, leg: TlsLeg) -> None:
-        """Wait for the TLS handshake of this stream's own leg.
+        """Go on with a leg on the same socket, and wait for its TLS handshake.
 
         Raises:
-            Lost: The handshake failed, or the client left.
+            Lost: The handshake failed, or the other end left.
             Exception: Whatever `fail` was given.
         """
+        self.leg = leg
+        leg.receiver = self
         secured = self._reading = Deferred(self._stop_reading)
         leg.secure()
         await secured
@@ -229,6 +231,7 @@ class Stream:
     def lost(self, loss: Loss) -> None:
         """Fail whoever waits, or tell the session."""
         error = Lost(self._side, loss)
+        error.add_note(self.leg.problem)
         nobody_waits = self._reading is None and self._draining is None
         self.fail(error)
         if nobody_waits and self.when_gone is not None:

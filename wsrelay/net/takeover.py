@@ -21,8 +21,15 @@ FUNCTIONS = (
     "SSL_shutdown",
     "SSL_free",
     "ERR_peek_error",
+    "ERR_get_error",
     "ERR_clear_error",
 )
+
+
+# OpenSSL's own order since 3.5, without the end of it. SSL_CTX_set1_groups_list(3) explains the marks; a group with `?`
+# may be unknown.
+_GROUPS = b"?X25519MLKEM768 / ?X25519:?secp256r1 / ?secp384r1"
+_OLDER_GROUPS = b"X25519:P-256:P-384"
 
 
 class CannotTakeOver(Exception):
@@ -83,6 +90,43 @@ def read_no_further(connection: SSL.Connection) -> None:
     lib, ssl = _openssl.lib, getattr(connection, "_ssl", None)
     if ssl is not None and hasattr(lib, "SSL_clear_mode"):
         lib.SSL_clear_mode(ssl, lib.SSL_MODE_AUTO_RETRY)
+
+
+def resumed(connection: SSL.Connection) -> bool:
+    """Whether a handshake went on from an earlier session; False where nobody can tell any more."""
+    from cryptography.hazmat.bindings._rust import _openssl
+
+    ssl = getattr(connection, "_ssl", None)
+    return bool(
+        ssl is not None and hasattr(_openssl.lib, "SSL_session_reused") and _openssl.lib.SSL_session_reused(ssl)
+    )
+
+
+def mistrust(connection: SSL.Connection) -> str:
+    """What was wrong with the other end's certificate, after a handshake that failed for it; empty where not known."""
+    from cryptography.hazmat.bindings._rust import _openssl
+
+    ffi, lib, ssl = _openssl.ffi, _openssl.lib, getattr(connection, "_ssl", None)
+    names = ("SSL_get_verify_result", "X509_verify_cert_error_string")
+    if ssl is None or not all(hasattr(lib, name) for name in names):
+        return ""
+    number = lib.SSL_get_verify_result(ssl)
+    return ffi.string(lib.X509_verify_cert_error_string(number)).decode() if number else ""
+
+
+def choose_groups(context: SSL.Context) -> None:
+    """Leave finite fields out of key exchange: one handshake over ffdhe3072 costs us eight of X25519.
+
+    And what it costs its client is nothing (CVE-2002-20001, CVE-2022-40735). Where OpenSSL's names have changed, its
+    own list stays.
+    """
+    from cryptography.hazmat.bindings._rust import _openssl
+
+    lib, inner = _openssl.lib, getattr(context, "_context", None)
+    if inner is None or not hasattr(lib, "SSL_CTX_set1_curves_list"):
+        return
+    if lib.SSL_CTX_set1_curves_list(inner, _GROUPS) != 1 and lib.SSL_CTX_set1_curves_list(inner, _OLDER_GROUPS) != 1:
+        lib.ERR_clear_error()
 
 
 def choose_protocol(context: SSL.Context, function: int) -> None:

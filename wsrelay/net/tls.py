@@ -1,27 +1,45 @@
-"""From checked certificates to OpenSSL contexts: one for each set of names, chosen by SNI. Immutable once built.
+"""From checked certificates to OpenSSL contexts: one for each set of names. Immutable once built.
 
-A reload builds a new value; connections keep the context they began with.
+A renewal builds a new value; connections keep the context they began with.
 """
 
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
-from OpenSSL import SSL
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL, crypto
 
-from wsrelay.config.certificates import LoadedCertificate
+from wsrelay.config.certificates import KeyType, LoadedCertificate
+from wsrelay.config.settings import ClientCertificate, TlsPolicy, TlsVersion, UnknownSni
+from wsrelay.net import takeover
 
 # Forward secrecy and AEAD only. TLS 1.3 has nothing else; these are what it leaves of TLS 1.2, and App Transport
 # Security on iOS accepts them.
-_TLS12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+_TLS12_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 # Sessions resume only within one id context; ours has one meaning.
 _SESSION_ID_CONTEXT = b"wsrelay"
 
 # How long a session may be resumed. Mini-programs are suspended after seconds and come back within minutes; an hour
-# keeps the exposure of one ticket key's worth of sessions small (nginx: 5 minutes, OpenSSL: 2 hours for TLS 1.3).
+# keeps the exposure of one ticket key's worth of sessions small (nginx: 5 minutes, OpenSSL: 2 hours for TLS 1.3). In
+# TLS 1.3 each resumption begins another hour, until the contexts and their keys are renewed.
 _RESUMABLE_SECONDS = 3600
 
+MOST_CHAIN = 10
+"""Certificates between another's and one that we trust. OpenSSL's own bound is 100, and whoever sends hundreds in the
+wrong order makes it search for 70 ms; no chain in use has more than 5."""
+
+_OURS = TlsPolicy()
+
+# SSL_CTX_set_options(3), since OpenSSL 1.1.1; pyOpenSSL has no name for it. Our order of suites counts, but a client
+# that puts ChaCha20 first has no AES in hardware, and gets what is three times as fast there.
+_OP_PRIORITIZE_CHACHA = 0x200000
+
 _HTTP = b"http/1.1"
+
+_VERSIONS = {TlsVersion.TLS_1_2: SSL.TLS1_2_VERSION, TlsVersion.TLS_1_3: SSL.TLS1_3_VERSION}
 
 
 class NoCommonProtocol(SSL.Error):
@@ -34,58 +52,73 @@ class NoCommonProtocol(SSL.Error):
 class Contexts:
     """The contexts of one listener.
 
+    Which one serves a client is chosen from its ClientHello before OpenSSL sees it. So no callback of OpenSSL's has to
+    enter Python, and each set of names has session tickets of its own (CVE-2025-23419).
+
     Attributes:
-        default: For clients that name no server, or one we do not have; it switches to another by SNI.
-        all: Each of them, once.
+        all: Each of them, once; the first is the default.
+        by_name: Whether a client's server name decides anything.
     """
 
-    def __init__(self, certificates: Sequence[LoadedCertificate], *, http: bool) -> None:
+    def __init__(
+        self,
+        certificates: Sequence[LoadedCertificate],
+        *,
+        http: bool,
+        policy: TlsPolicy = _OURS,
+        authorities: Sequence[x509.Certificate] = (),
+    ) -> None:
         """Build all contexts.
 
         Args:
-            certificates: At least one; the first is the default. Those with the same names and different kinds of
-                key share a context, and OpenSSL takes the one that the client can verify.
+            certificates: At least one; the first is the default. A name is served with the first of each kind of key
+                that is for it, exactly or by a wildcard, and OpenSSL takes the one that the client can verify.
             http: Whether ALPN is answered with `http/1.1`. At layer 4 it is not answered at all, since the bytes are
                 not ours to name.
+            policy: Versions, suites, unknown names, and whether clients have to show a certificate.
+            authorities: Of client certificates, where there is a `client_ca`.
         """
-        groups: list[list[LoadedCertificate]] = []
-        for certificate in certificates:
-            for group in groups:
-                kinds = {member.key_type for member in group}
-                if set(group[0].names) == set(certificate.names) and certificate.key_type not in kinds:
-                    group.append(certificate)
-                    break
-            else:
-                groups.append([certificate])
-        contexts = self.all = [_context(group, http=http) for group in groups]
-        self.default = contexts[0]
-        self._by_name: dict[str, SSL.Context] = {}
-        for group, context in zip(groups, contexts, strict=True):
-            for name in group[0].names:
-                self._by_name.setdefault(name, context)
-        if len(contexts) > 1:
-            self.default.set_tlsext_servername_callback(self._choose)
+        made: dict[tuple[LoadedCertificate, ...], SSL.Context] = {}
+        first = certificates[0]
+        # The default shows the first certificate, and others of its name for clients that cannot verify that one.
+        served = _for_name(first.names[0], certificates) if first.names else (first,)
+        names = {name: _for_name(name, certificates) for each in certificates for name in each.names}
+        for group in (served if first in served else (first,), *names.values()):
+            if group not in made:
+                made[group] = _context(group, policy, authorities, http=http)
+        self.all = list(made.values())
+        self._unknown = None if policy.unknown_sni is UnknownSni.REJECT else self.all[0]
+        self._by_name = {name: made[group] for name, group in names.items()}
+        self.by_name = len(self.all) > 1 or self._unknown is None
 
-    def for_name(self, name: str) -> SSL.Context:
-        """The context for a server name: exact, then a wildcard for its first label (RFC 6125 6.4.3), then default."""
-        name = name.lower().removesuffix(".")
-        found = self._by_name.get(name) or self._by_name.get("*." + name.partition(".")[2])
-        return found or self.default
+    def for_name(self, name: str) -> SSL.Context | None:
+        """The context for a server name; None where it is to be rejected.
 
-    # With several names, and only then, a handshake on a thread waits for Python here.
-    def _choose(self, connection: SSL.Connection) -> None:
-        name = connection.get_servername()
-        if name is not None:
-            context = self.for_name(name.decode("latin-1"))
-            if context is not self.default:
-                connection.set_context(context)
+        Exact, then a wildcard for its first label (RFC 9525 6.3), then the default, unless unknown names are rejected.
+        `name` is in lower case, without a dot at its end; empty where the client names none.
+        """
+        return self._by_name.get(name) or self._by_name.get("*." + name.partition(".")[2]) or self._unknown
 
 
-def _context(certificates: Sequence[LoadedCertificate], *, http: bool) -> SSL.Context:
+def _for_name(name: str, certificates: Sequence[LoadedCertificate]) -> tuple[LoadedCertificate, ...]:
+    """Of each kind of key the first certificate for a name: exact, else by a wildcard for its first label."""
+    wildcard = "*." + name.partition(".")[2]
+    found: dict[KeyType, LoadedCertificate] = {}
+    for wanted in (name, wildcard):
+        for each in certificates:
+            if wanted in each.names:
+                found.setdefault(each.key_type, each)
+    return tuple(found.values())
+
+
+def _context(
+    certificates: Sequence[LoadedCertificate], policy: TlsPolicy, authorities: Sequence[x509.Certificate], *, http: bool
+) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)
-    context.set_cipher_list(_TLS12_CIPHERS)
-    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE)
+    context.set_min_proto_version(_VERSIONS[policy.minimum])
+    context.set_cipher_list((policy.ciphers or _TLS12_CIPHERS).encode("ascii"))
+    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE | _OP_PRIORITIZE_CHACHA)
+    takeover.choose_groups(context)
     # An idle connection gives its 34 kB of record buffers back.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
@@ -94,14 +127,41 @@ def _context(certificates: Sequence[LoadedCertificate], *, http: bool) -> SSL.Co
     if http:
         context.set_alpn_select_callback(_choose_protocol)
     for certificate in certificates:
-        # Only the *file* call gives each certificate a chain of its own; extra chain certificates go to everybody.
-        with tempfile.NamedTemporaryFile(suffix=".pem") as file:
-            file.write(certificate.chain_pem())
-            file.flush()
-            context.use_certificate_chain_file(file.name)
-        context.use_privatekey(certificate.key)
-        context.check_privatekey()
+        use_certificate(context, certificate)
+    if authorities:
+        trust(context, authorities, of_clients=True)
+        required = policy.client_certificate is ClientCertificate.REQUIRE
+        # Without a callback OpenSSL judges alone, and no thread of handshakes waits for Python.
+        context.set_verify(SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if required else 0))
+        context.set_verify_depth(MOST_CHAIN)
+        # OpenSSL keeps with a session all certificates that came, 775 kB of them: tickets leave that to the client.
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     return context
+
+
+def use_certificate(context: SSL.Context, certificate: LoadedCertificate) -> None:
+    """Show a certificate and its chain; another of a different kind of key may stand beside it."""
+    # Only the *file* call gives each certificate a chain of its own; extra chain certificates go to everybody.
+    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+        file.write(certificate.chain_pem())
+        file.flush()
+        context.use_certificate_chain_file(file.name)
+    context.use_privatekey(certificate.key)
+    context.check_privatekey()
+
+
+def trust(context: SSL.Context, authorities: Sequence[x509.Certificate], *, of_clients: bool = False) -> None:
+    """Trust these and no others; `of_clients` names them to clients too, so that those find the right certificate."""
+    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+        file.write(b"".join(each.public_bytes(Encoding.PEM) for each in authorities))
+        file.flush()
+        context.load_verify_locations(file.name)
+        # Who lists an intermediate, or the very certificate of an upstream, trusts that one and not its issuer.
+        store = context.get_cert_store()
+        assert store is not None
+        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+        if of_clients:
+            context.load_client_ca(Path(file.name).as_posix().encode())
 
 
 def _choose_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:

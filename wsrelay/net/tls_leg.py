@@ -13,11 +13,14 @@ from zope.interface import implementer
 
 from wsrelay.core.outcomes import Loss
 from wsrelay.net import takeover
-from wsrelay.net.handshakes import Handshake, Handshakes, Shaken, loss_of
-from wsrelay.net.legs import NOBODY, READ_BYTES, Leg, Reactor, Taken
+from wsrelay.net.handshakes import Begin, Handshake, Shaken, loss_of
+from wsrelay.net.legs import NOBODY, READ_BYTES, Leg, Reactor
 
 # The most that one TLS record carries (RFC 8446 5.1), and so what one SSL_read gives and one SSL_write takes.
 RECORD_BYTES = 16 * 1024
+
+MISTRUSTED = "certificate verify failed"
+"""What OpenSSL says where the other end's certificate is the cause; `problem` then says why behind it."""
 
 
 @implementer(IReadWriteDescriptor)
@@ -26,31 +29,43 @@ class TlsLeg(Leg):
 
     Attributes:
         heard: Whether any byte has come; without one the other end was only looking whether the port is open.
+        greeted: Whether a whole ClientHello has come.
+        server_name: What it says by SNI, in lower case; empty if nothing.
         plain: The same connection without TLS, where HTTP without it has come; then this leg is lost.
     """
 
     __slots__ = (
         "_again",
-        "_handshakes",
+        "_begin",
         "_read_wants_write",
         "_shaking",
         "_tls",
         "_write_wants_read",
+        "greeted",
         "heard",
         "plain",
+        "server_name",
     )
 
     def __init__(
-        self, connected: socket.socket, reactor: Reactor, address: str, context: SSL.Context, handshakes: Handshakes
+        self, connected: socket.socket, reactor: Reactor, address: str, connection: SSL.Connection, secure: Begin
     ) -> None:
-        """Take over a connected, non-blocking socket as a server with `context`."""
+        """Take over a connected, non-blocking socket.
+
+        Args:
+            connected: The socket.
+            reactor: As for any leg.
+            address: As for any leg.
+            connection: OpenSSL's side of it, before its handshake.
+            secure: Does that: a method of `Handshakes`.
+        """
         super().__init__(connected, reactor, address)
-        self._tls = SSL.Connection(context, connected)
-        self._tls.set_accept_state()
-        takeover.read_no_further(self._tls)
-        self._handshakes = handshakes
+        self._tls = connection
+        takeover.read_no_further(connection)
+        self._begin = secure
         self._shaking: Handshake | None = None
-        self.heard = False
+        self.heard = self.greeted = False
+        self.server_name = ""
         self.plain: Leg | None = None
         self._read_wants_write = False
         self._write_wants_read = False
@@ -71,7 +86,7 @@ class TlsLeg(Leg):
 
         OpenSSL's side may be in another thread's hands meanwhile.
         """
-        self._shaking = self._handshakes.begin(self._tls, self._socket, self._shaken)
+        self._shaking = self._begin(self._tls, self._socket, self._shaken)
 
     def resume(self) -> None:
         """Read; what OpenSSL holds already is delivered in the next turn, since no event will tell of it."""
@@ -103,13 +118,13 @@ class TlsLeg(Leg):
         """OpenSSL's side of it, for who takes the leg over; gone once the leg is closed."""
         return self._tls
 
-    def detach(self) -> Taken:
+    def hand_over(self) -> socket.socket:
         """As a plain leg's. OpenSSL's side must have been taken before: it goes with the last reference to it."""
         self._write_wants_read = False
         self._reactor.removeReader(self)
-        given = super().detach()
+        connected = super().hand_over()
         del self._tls
-        return given
+        return connected
 
     def doRead(self) -> None:
         """The socket is readable, which may be what a write was waiting for."""
@@ -135,18 +150,20 @@ class TlsLeg(Leg):
         self._shaking = None
         self.heard = shaken.heard
         self.ended = shaken.ended
+        self.server_name = (self._tls.get_servername() or b"").decode("latin-1").lower().removesuffix(".")
         if shaken.plain:
             self._go_on_without_tls(shaken.problem)
         elif shaken.loss is not None:
-            self._lose(shaken.loss, shaken.problem)
+            self.greeted = self._tls.client_random() is not None
+            why = takeover.mistrust(self._tls) if shaken.problem.endswith(MISTRUSTED) else ""
+            self._lose(shaken.loss, f"{shaken.problem}: {why}" if why else shaken.problem)
         else:
+            self.greeted = True
             self.receiver.secured(shaken.first)
 
     def _go_on_without_tls(self, problem: str) -> None:
         receiver, self.problem = self.receiver, problem
-        connected = socket.socket(fileno=self.detach().descriptor)
-        connected.setblocking(False)
-        self.plain = Leg(connected, self._reactor, self.address)
+        self.plain = Leg(self.hand_over(), self._reactor, self.address)
         receiver.lost(Loss.TLS)
 
     def _read(self) -> None:
@@ -239,6 +256,9 @@ class TlsLeg(Leg):
         except SSL.WantReadError:
             pass
         except SSL.Error as error:
-            self._fail(loss_of(error)[1])
-            return
+            problem = loss_of(error)[1]
+            # Who has said its end and is gone needs none from us (RFC 8446 6.1).
+            if not self.ended:
+                self._fail(problem)
+                return
         self._shut = True

@@ -1,4 +1,4 @@
-/* TLS handshakes as a server: a crew whose guests are handshakes. Nothing of it is about tunnels. */
+/* TLS handshakes: a crew whose guests are handshakes. Nothing of it is about tunnels. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
@@ -57,6 +57,7 @@ static void end(struct handshake *handshake, int how, int system_error, unsigned
 static void read_first(struct handshake *handshake)
 {
     char *scratch = handshake->guest.thread->scratch;
+    handshake->tls->ERR_clear_error();
     int count = handshake->tls->SSL_read(handshake->ssl, scratch, SCRATCH_BYTES);
     if (count <= 0) {
         int why = handshake->tls->SSL_get_error(handshake->ssl, count);
@@ -82,6 +83,15 @@ static void wait_for(struct handshake *handshake, uint32_t events)
         end(handshake, HANDSHAKE_LOST, errno, 0);
 }
 
+/* Of several errors, the one that names the step that failed; those before it say what the step met on its way. */
+static unsigned long last_error(const struct tls_calls *tls)
+{
+    unsigned long error = 0, next;
+    while ((next = tls->ERR_get_error()))
+        error = next;
+    return error;
+}
+
 static void fail(struct handshake *handshake, int system_error, unsigned long error)
 {
     if (error && !IS_UNEXPECTED_EOF(error))
@@ -90,7 +100,6 @@ static void fail(struct handshake *handshake, int system_error, unsigned long er
         end(handshake, HANDSHAKE_LOST, system_error, 0);
     else
         end(handshake, HANDSHAKE_ENDED, 0, 0);
-    handshake->tls->ERR_clear_error();
 }
 
 /* A server has nothing to say before the first byte. */
@@ -134,7 +143,7 @@ static void step(struct handshake *handshake)
         wait_for(handshake, EPOLLOUT);
         return;
     default:
-        fail(handshake, system_error, handshake->tls->ERR_peek_error());
+        fail(handshake, system_error, last_error(handshake->tls));
     }
 }
 
@@ -210,7 +219,7 @@ int handshakes_descriptor(const struct handshakes *handshakes)
     return handshakes->crew.told;
 }
 
-struct handshake *handshake_start(struct handshakes *handshakes, int descriptor, void *ssl)
+struct handshake *handshake_start(struct handshakes *handshakes, int descriptor, void *ssl, int speaks_first)
 {
     struct handshake *handshake = calloc(1, sizeof *handshake);
     if (!handshake)
@@ -218,6 +227,7 @@ struct handshake *handshake_start(struct handshakes *handshakes, int descriptor,
     handshake->tls = &handshakes->tls;
     handshake->descriptor = descriptor;
     handshake->ssl = ssl;
+    handshake->heard = speaks_first; /* whatever comes then is an answer */
     crew_start(&handshakes->crew, &handshake->guest);
     return handshake;
 }

@@ -76,11 +76,29 @@ class NativeHandshakes:
         """Have ALPN answered in C: Python would have to wait for the GIL."""
         self._choose_protocol(context, int(ffi.cast("uintptr_t", lib.pump_choose_http())))
 
-    def begin(self, connection: SSL.Connection, connected: socket.socket, done: Callable[[Shaken], None]) -> Handshake:
+    def as_server(
+        self, connection: SSL.Connection, connected: socket.socket, done: Callable[[Shaken], None]
+    ) -> Handshake:
         """Give it to a thread, until its end."""
+        return self._begin(connection, connected, done, speaks_first=False)
+
+    def as_client(
+        self, connection: SSL.Connection, connected: socket.socket, done: Callable[[Shaken], None]
+    ) -> Handshake:
+        """Give it to a thread, until its end."""
+        return self._begin(connection, connected, done, speaks_first=True)
+
+    def _begin(
+        self,
+        connection: SSL.Connection,
+        connected: socket.socket,
+        done: Callable[[Shaken], None],
+        *,
+        speaks_first: bool,
+    ) -> Handshake:
         assert self._handshakes != ffi.NULL, "begun after the end"
         ssl = ffi.cast("void *", self._address_of(connection))
-        handshake = lib.handshake_start(self._handshakes, connected.fileno(), ssl)
+        handshake = lib.handshake_start(self._handshakes, connected.fileno(), ssl, speaks_first)
         if handshake == ffi.NULL:
             raise MemoryError("no memory for a handshake")
         begun = _NativeHandshake(handshake, connection, connected, done)

@@ -266,7 +266,9 @@ static void send_end(struct leg *leg, const struct tls_calls *tls)
         return;
     default:
         tls->ERR_clear_error();
-        leg->failed = true;
+        /* Who has said its end and is gone needs none from us (RFC 8446 6.1). */
+        leg->shut = leg->ended;
+        leg->failed = !leg->ended;
     }
 }
 

@@ -38,6 +38,7 @@ struct tls_calls {
     int (*SSL_shutdown)(void *ssl);
     void (*SSL_free)(void *ssl);
     unsigned long (*ERR_peek_error)(void);
+    unsigned long (*ERR_get_error)(void);
     void (*ERR_clear_error)(void);
 };
 
@@ -106,12 +107,12 @@ void pump_hold_time(struct pump *pump, double seconds);
 /* For tests: return when every thread has done what was there to do, and has looked at all limits of time. */
 void pump_catch_up(struct pump *pump);
 
-/* TLS handshakes, as a server: their own threads, since one costs what a hundred messages do. */
+/* TLS handshakes: their own threads, since one costs what a hundred messages do. */
 
 enum {
     HANDSHAKE_DONE,      /* secured */
     HANDSHAKE_ENDED,     /* FIN before it was done */
-    HANDSHAKE_PLAIN,     /* a capital letter has come, as HTTP without TLS begins; nothing of it has been taken */
+    HANDSHAKE_PLAIN,     /* a client's capital letter, as HTTP without TLS begins; nothing of it has been taken */
     HANDSHAKE_LOST,      /* the system's error stands beside it */
     HANDSHAKE_REFUSED,   /* the TLS library's error stands beside it */
     HANDSHAKE_STOPPED    /* handshake_stop */
@@ -137,9 +138,10 @@ int handshakes_new(struct handshakes **handshakes, int threads, const struct tls
 /* Readable while handshakes_next_end has something to say. */
 int handshakes_descriptor(const struct handshakes *handshakes);
 
-/* Do a handshake on a non-blocking socket. Both arguments are lent: they must live until handshakes_next_end has told of
- * its end, and nobody else may use them. NULL if there is no memory. */
-struct handshake *handshake_start(struct handshakes *handshakes, int descriptor, void *ssl);
+/* Do a handshake on a non-blocking socket, as what `ssl` was made: a client, which speaks first, or a server. The socket
+ * and `ssl` are lent: they must live until handshakes_next_end has told of its end, and nobody else may use them. NULL if
+ * there is no memory. */
+struct handshake *handshake_start(struct handshakes *handshakes, int descriptor, void *ssl, int speaks_first);
 
 /* Give it up; its end will be told of all the same. */
 void handshake_stop(struct handshake *handshake);

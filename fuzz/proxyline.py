@@ -204,7 +204,11 @@ def _simple_tls(value: bytes) -> Secure | None:
             raise ValueError
         if character in "\u2066\u2067\u2068\u2069":
             raise ValueError
-    return Secure(version, cipher, name, verified=bits & 6 != 0 and verify == 0) if bits & 1 else None
+    return (
+        Secure(version, cipher, name, verified=bits & 6 != 0 and verify == 0, resumed=bits & 6 == 4)
+        if bits & 1
+        else None
+    )
 
 
 def _sum(data: bytes) -> int:

@@ -28,6 +28,7 @@ def native() -> Handshakes:
         takeover.address_of,
         takeover.text_of,
         takeover.choose_protocol,
+        takeover.take_name,
         takeover.functions(),
         threads=2,
     )

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import attrs
@@ -190,6 +191,19 @@ def test_what_we_show_of_ourselves_is_renewed(relay: Start, upstream: RawServer,
     running.looks()
     assert running.failing == {}
     assert served(running.relay.connect(), upstream, context).client == "second"
+
+
+def test_an_expired_certificate_of_ours_does_not_replace_one_that_is_good(
+    relay: Start, upstream: RawServer, tmp_path: Path
+) -> None:
+    tls = f"{trusting(tmp_path)}, {identified(tmp_path, issue('first', OWN_ROOT))}"
+    running = opened(relay, configuration([named(upstream)], tls, more=PATIENT))
+    old = issue("old", OWN_ROOT, since=datetime.now(UTC) - timedelta(days=100))
+    replace(tmp_path / "own-chain.pem", old.pem)
+    replace(tmp_path / "own-key.pem", old.key_pem)
+    running.looks(MANY)
+    assert "is not valid now" in running.failing["upstream app"]
+    assert served(running.relay.connect(), upstream, asking_for_a_certificate(serving(), OWN_ROOT)).client == "first"
 
 
 # What is watched, and what is not there.

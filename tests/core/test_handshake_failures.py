@@ -6,7 +6,7 @@ The reactor joins all that OpenSSL says, and the threads in C tell the last of i
 import contextlib
 import select
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import attrs
@@ -66,7 +66,7 @@ class Failing:
         trusted = [clients_root().certificate] if asks else []
         (made,) = Contexts([loaded], http=http, policy=policy, authorities=trusted).all
         if http:
-            in_reactor(self._handshakes.prepare, made)
+            in_reactor(partial(self._handshakes.prepare, made, http=True))
         return made
 
     def gets(self, data: bytes, server: SSL.Context | None = None) -> Reason:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import attrs
 import pytest
 
 from tests.core.test_proxytext import LINES
@@ -48,7 +49,7 @@ BLOCKS = {
     "longest alpn": (v2(tlv(1, b"a" * 255)), line(protocol=b"a" * 255)),
     "longest id": (v2(tlv(5, bytes(128))), line()),
     "tls": (v2(ssl_tlv(*TEXTS, client=7, verify=0)), line(secure=TLS)),
-    "tls of old": (v2(ssl_tlv(*TEXTS, client=5, verify=0)), line(secure=TLS)),
+    "tls of old": (v2(ssl_tlv(*TEXTS, client=5, verify=0)), line(secure=attrs.evolve(TLS, resumed=True))),
     "tls, more to say": (
         v2(ssl_tlv(tlv(0x28, bytes(900)), *TEXTS, tlv(0x25, b"RSA2048"), tlv(0x26, b""), client=0xFB, verify=0)),
         line(secure=TLS),

@@ -92,6 +92,16 @@ def test_a_name_that_cannot_be_written_is_not_written_in_part(name: str) -> None
     assert read(write(2, said))[0] == line(secure=Secure("TLSv1.3", verified=True))  # type: ignore[index]  # it is whole
 
 
+@pytest.mark.parametrize(("resumed", "bits"), [(False, 0x07), (True, 0x05)])
+def test_a_certificate_of_an_earlier_connection_is_not_said_to_be_this_ones(resumed: bool, bits: int) -> None:
+    """2.2.6: PP2_CLIENT_CERT_CONN is for one that was shown over this connection."""
+    said = line(secure=Secure("TLSv1.3", verified=True, resumed=resumed))
+    written = write(2, said)
+    assert read(written) == (said, len(written))
+    at = written.index(b"\x20\x00", 28)  # PP2_TYPE_SSL behind the addresses; two bytes of length, and then the bits
+    assert written[at + 3] == bits
+
+
 HOSTS = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(
     lambda address: getattr(address, "ipv4_mapped", None) or address
 )

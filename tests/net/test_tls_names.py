@@ -372,3 +372,24 @@ def test_a_hello_may_come_in_pieces_where_its_name_decides(
     client.write(GET)
     wire.send(going.read())
     running.line(event="exchange", status=200, sni="www.example.com")
+
+
+@PUMPS
+@VERSIONS
+@pytest.mark.parametrize("count", [1, 2], ids=["one certificate", "two"])
+def test_the_name_is_known_of_a_client_that_resumes_too(
+    authority: Authority, serving: Start, pump: str, version: int, count: int
+) -> None:
+    """OpenSSL forgets it in TLS 1.2, unless somebody has taken it."""
+    issued = [authority.issue(name) for name in ("a.example", "b.example")[:count]]
+    running = serving(*issued, pump=pump)
+    how = context(version=version)
+    first = Client(running.port(), how, "a.example")
+    first.get()
+    session = first.tls.get_session()
+    first.close()
+    second = Client(running.port(), how, "a.example", session=session)
+    assert second.reused
+    second.get()
+    second.close()
+    assert [running.line(event="exchange")["sni"] for _ in range(2)] == ["a.example"] * 2

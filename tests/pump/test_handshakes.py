@@ -5,6 +5,7 @@ import resource
 import select
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -182,7 +183,7 @@ def test_http_is_chosen_by_alpn_and_a_client_without_it_is_told_so(
     issued = Authority(tmp_path).issue("localhost")
     contexts = Contexts([certificates.load(Certificate(issued.chain, issued.key))], http=True)
     (context,) = contexts.all
-    in_reactor(handshakes.prepare, context)
+    in_reactor(partial(handshakes.prepare, context, http=True))
     for offered, chosen in [((b"h2", b"http/1.1"), b"http/1.1"), ((), b""), ((b"http/1.1",), b"http/1.1")]:
         attempt = begin(context)
         peer = TlsPeer(attempt.far, version)

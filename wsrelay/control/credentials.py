@@ -99,13 +99,12 @@ class _ShownToClients:
         """The contexts that serve what is in the files now, and what clients may stumble over."""
         listener, http = self._listener, self._listener.mode is Mode.HTTP
         read = tuple(certificates.load(each) for each in listener.tls)
-        self._refuse_worse(read)
+        _refuse_worse(self._served, read)
         authorities = _authorities(listener.policy.client_ca)
         with _told(listener.name):
             contexts = Contexts(read, http=http, policy=listener.policy, authorities=authorities.certificates)
-        if http:
-            for context in contexts.all:
-                self._handshakes.prepare(context)
+        for context in contexts.all:
+            self._handshakes.prepare(context, http=http)
         warnings = [text for each in read for text in each.warnings]
         names = _names(read)
         lost = [name for name in sorted(_names(self._served) - names) if not certificates.covers(tuple(names), name)]
@@ -120,13 +119,6 @@ class _ShownToClients:
             # Sessions keep the Site that they began with.
             self.listening.site = attrs.evolve(self.listening.site, contexts=contexts)
         return warnings
-
-    def _refuse_worse(self, read: tuple[LoadedCertificate, ...]) -> None:
-        """A certificate that clients refuse now does not replace one that they take: an old file was put back."""
-        now = datetime.now(UTC)
-        for old, new in zip(self._served, read, strict=False):
-            if _is_valid(old, now) and not _is_valid(new, now):
-                raise ConfigError((Mistake(f"{new} is not valid now, and what is served is", "chain"),))
 
     def _describe(self) -> str:
         return ", ".join(map(str, self._served))
@@ -143,6 +135,7 @@ class _ShownToUpstream:
         self._group = group
         self._settings = settings
         self._handshakes = handshakes
+        self._shown: tuple[LoadedCertificate, ...] = ()
         self.dialer: Dialer | None = None
         files = tuple(_files_of(settings))
         self.watched = Watched(f"upstream {group}", files, self._renew, lambda: "" if files else "the system's store")
@@ -151,10 +144,12 @@ class _ShownToUpstream:
         """What secures connections with what is in the files now, and what the upstream may stumble over."""
         settings = self._settings
         authorities = _authorities(settings.ca)
-        ours = None if settings.certificate is None else certificates.load_own(settings.certificate)
+        ours = () if settings.certificate is None else (certificates.load_own(settings.certificate),)
+        _refuse_worse(self._shown, ours)
         with _told(self._group):
-            secured = SecureUpstream(settings, authorities.certificates, ours, self._handshakes)
-        return secured, [*authorities.warnings, *(() if ours is None else ours.warnings)]
+            secured = SecureUpstream(settings, authorities.certificates, ours[0] if ours else None, self._handshakes)
+        self._shown = ours
+        return secured, [*authorities.warnings, *(text for each in ours for text in each.warnings)]
 
     def _renew(self) -> list[str]:
         secured, warnings = self.read()
@@ -173,6 +168,14 @@ def _files_of(settings: UpstreamTls) -> Iterator[Path]:
     if settings.certificate is not None:
         yield settings.certificate.chain
         yield settings.certificate.key
+
+
+def _refuse_worse(served: tuple[LoadedCertificate, ...], read: tuple[LoadedCertificate, ...]) -> None:
+    """A certificate that is refused now does not replace one that is taken: an old file was put back."""
+    now = datetime.now(UTC)
+    for old, new in zip(served, read, strict=False):
+        if _is_valid(old, now) and not _is_valid(new, now):
+            raise ConfigError((Mistake(f"{new} is not valid now, and what is served is", "chain"),))
 
 
 def _names(served: tuple[LoadedCertificate, ...]) -> frozenset[str]:

@@ -86,10 +86,11 @@ def _native(settings: Settings, reactor: Reactor) -> Movers:
     native, handshakes, functions = _load()
     threads = settings.pump_threads or cores()
     take, sweep = takeover.take, _sweep_seconds(settings)
-    address_of, text_of, choose_protocol = takeover.address_of, takeover.text_of, takeover.choose_protocol
+    address_of, text_of = takeover.address_of, takeover.text_of
+    choose_protocol, take_name = takeover.choose_protocol, takeover.take_name
     return Movers(
         native.NativePumpFactory(reactor, take, functions, threads, sweep),
-        handshakes.NativeHandshakes(reactor, address_of, text_of, choose_protocol, functions, threads),
+        handshakes.NativeHandshakes(reactor, address_of, text_of, choose_protocol, take_name, functions, threads),
         threads,
     )
 

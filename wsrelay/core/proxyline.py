@@ -30,7 +30,7 @@ _SSL_HEAD = struct.Struct("!BI")
 _SSL_VERSION, _SSL_CN, _SSL_CIPHER = 0x21, 0x22, 0x23
 _MOST_SSL = dict.fromkeys((_SSL_VERSION, _SSL_CN, _SSL_CIPHER), MOST_BYTES)
 # A certificate: over this connection, or earlier in the TLS session that it goes on with.
-_USES_TLS, _CERTIFICATE = 0x01, 0x06
+_USES_TLS, _CERTIFICATE, _EARLIER = 0x01, 0x06, 0x04
 # RFC 5280 A.1: a common name has 64 characters, of at most four bytes each. Three texts of this size stay below the
 # 1024 bytes that HAProxy takes in one TLV (HA_PP2_MAX_ALLOC).
 _MOST_WRITTEN = 256
@@ -57,6 +57,8 @@ class Secure:
     """Of the client's certificate, verified or not."""
     verified: bool = False
     """The client has shown a certificate, over this connection or earlier in its session, and it was good."""
+    resumed: bool = False
+    """It was earlier in the session only."""
 
 
 @attrs.frozen
@@ -179,7 +181,8 @@ def _secure(value: bytes) -> Secure | None:
     if not bits & _USES_TLS:
         return None
     version, cipher, common_name = (texts.get(kind, "") for kind in (_SSL_VERSION, _SSL_CIPHER, _SSL_CN))
-    return Secure(version, cipher, common_name, verified=bool(bits & _CERTIFICATE) and fault == 0)
+    verified = bool(bits & _CERTIFICATE) and fault == 0
+    return Secure(version, cipher, common_name, verified, resumed=bits & _CERTIFICATE == _EARLIER)
 
 
 def _ends(line: ProxyLine) -> proxytext.Ends | None:
@@ -209,7 +212,9 @@ def _write_block(line: ProxyLine) -> bytes:
 
 
 def _tls(secure: Secure) -> bytes:
-    bits = _USES_TLS | (_CERTIFICATE if secure.verified or secure.common_name else 0)
+    bits = _USES_TLS
+    if secure.verified or secure.common_name:
+        bits |= _EARLIER if secure.resumed else _CERTIFICATE
     texts = ((_SSL_VERSION, secure.version), (_SSL_CIPHER, secure.cipher), (_SSL_CN, secure.common_name))
     # 2.2.6: not zero where no certificate was verified; 1 is OpenSSL's X509_V_ERR_UNSPECIFIED.
     return _SSL_HEAD.pack(bits, 0 if secure.verified else 1) + tlvs.write_texts(texts, _MOST_WRITTEN)

@@ -59,8 +59,8 @@ class Begin(Protocol):
 class Handshakes(Protocol):
     """What does handshakes; one for a process."""
 
-    def prepare(self, context: SSL.Context) -> None:
-        """Called for each context that answers ALPN with `http/1.1`, before it is used."""
+    def prepare(self, context: SSL.Context, *, http: bool) -> None:
+        """Called for each context of a server before it is used; `http` where it answers ALPN with `http/1.1`."""
 
     def as_server(
         self, connection: SSL.Connection, connected: socket.socket, done: Callable[[Shaken], None]
@@ -91,8 +91,8 @@ class ReactorHandshakes:
     def shut(self) -> None:
         """Nothing to do: one that was given up is closed at once."""
 
-    def prepare(self, context: SSL.Context) -> None:
-        """Nothing to do: the context's own callback serves."""
+    def prepare(self, context: SSL.Context, *, http: bool) -> None:
+        """Nothing to do: the context's own callbacks serve."""
 
     def as_server(
         self, connection: SSL.Connection, connected: socket.socket, done: Callable[[Shaken], None]

@@ -55,6 +55,7 @@ def _secured(connection: SSL.Connection, record: SessionRecord, certificate: x50
         cipher=connection.get_cipher_name() or "",
         common_name="" if certificate is None else client_certificate.common_name(certificate),
         verified=certificate is not None,
+        resumed=certificate is not None and record.resumed,
     )
 
 

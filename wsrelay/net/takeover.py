@@ -138,6 +138,15 @@ def choose_protocol(context: SSL.Context, function: int) -> None:
     lib.SSL_CTX_set_alpn_select_cb(context._context, ffi.cast(kind, function), ffi.NULL)
 
 
+def take_name(context: SSL.Context, function: int) -> None:
+    """Have a client's server name taken by a C function, for the same reason."""
+    from cryptography.hazmat.bindings._rust import _openssl
+
+    ffi, lib = _openssl.ffi, _openssl.lib
+    kind = "int (*)(SSL *, int *, void *)"
+    lib.SSL_CTX_set_tlsext_servername_callback(context._context, ffi.cast(kind, function))
+
+
 def _addresses() -> dict[str, int]:
     from cryptography.hazmat.bindings._rust import _openssl
 
@@ -160,6 +169,7 @@ def _try(addresses: dict[str, int]) -> None:
     ffi = _openssl.ffi
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     choose_protocol(context, 0)
+    take_name(context, 0)
     text_of(0)
     connection = SSL.Connection(context, None)
     ssl = ffi.cast("void *", _disown(connection))

@@ -52,8 +52,8 @@ class NoCommonProtocol(SSL.Error):
 class Contexts:
     """The contexts of one listener.
 
-    Which one serves a client is chosen from its ClientHello before OpenSSL sees it. So no callback of OpenSSL's has to
-    enter Python, and each set of names has session tickets of its own (CVE-2025-23419).
+    Which one serves a client is chosen from its ClientHello before OpenSSL sees it, and each set of names has session
+    tickets of its own (CVE-2025-23419).
 
     Attributes:
         all: Each of them, once; the first is the default.
@@ -124,6 +124,8 @@ def _context(
     context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
     context.set_session_id(_SESSION_ID_CONTEXT)
     context.set_timeout(_RESUMABLE_SECONDS)
+    # Without somebody who takes it, OpenSSL forgets the name where a session of TLS 1.2 is resumed.
+    context.set_tlsext_servername_callback(_take_any_name)
     if http:
         context.set_alpn_select_callback(_choose_protocol)
     for certificate in certificates:
@@ -162,6 +164,10 @@ def trust(context: SSL.Context, authorities: Sequence[x509.Certificate], *, of_c
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
         if of_clients:
             context.load_client_ca(Path(file.name).as_posix().encode())
+
+
+def _take_any_name(connection: SSL.Connection) -> None:
+    """Whom a name is for was decided before."""
 
 
 def _choose_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:

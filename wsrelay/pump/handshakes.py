@@ -26,6 +26,7 @@ class NativeHandshakes:
         address_of: Callable[[SSL.Connection], int],
         text_of: Callable[[int], str],
         choose_protocol: Callable[[SSL.Context, int], None],
+        take_name: Callable[[SSL.Context, int], None],
         functions: Mapping[str, int],
         threads: int,
     ) -> None:
@@ -36,6 +37,7 @@ class NativeHandshakes:
             address_of: The address of a connection's `SSL`.
             text_of: What an error of the TLS library says.
             choose_protocol: Has a context's ALPN answered by the C function at an address.
+            take_name: The same for a client's server name.
             functions: The addresses of the TLS library's functions, by their names in `struct tls_calls`.
             threads: At least one.
         """
@@ -43,6 +45,7 @@ class NativeHandshakes:
         self._address_of = address_of
         self._text_of = text_of
         self._choose_protocol = choose_protocol
+        self._take_name = take_name
         self._functions = functions
         self._threads = threads
         self._handshakes: Any = ffi.NULL
@@ -72,9 +75,11 @@ class NativeHandshakes:
                 each.connected.close()
             self._under_way.clear()
 
-    def prepare(self, context: SSL.Context) -> None:
-        """Have ALPN answered in C: Python would have to wait for the GIL."""
-        self._choose_protocol(context, int(ffi.cast("uintptr_t", lib.pump_choose_http())))
+    def prepare(self, context: SSL.Context, *, http: bool) -> None:
+        """Have names and ALPN answered in C: Python would have to wait for the GIL."""
+        self._take_name(context, int(ffi.cast("uintptr_t", lib.pump_take_any_name())))
+        if http:
+            self._choose_protocol(context, int(ffi.cast("uintptr_t", lib.pump_choose_http())))
 
     def as_server(
         self, connection: SSL.Connection, connected: socket.socket, done: Callable[[Shaken], None]

@@ -152,6 +152,9 @@ int handshakes_next_end(struct handshakes *handshakes, struct handshake_end *end
 /* Free a handshake that handshakes_next_end has told of. */
 void handshake_forget(struct handshake *handshake);
 
+/* The address of a function for SSL_CTX_set_tlsext_servername_callback that takes every name (RFC 6066 3). */
+void *pump_take_any_name(void);
+
 /* The address of a function for SSL_CTX_set_alpn_select_cb that takes http/1.1 and nothing else (RFC 7301 3.2). */
 void *pump_choose_http(void);
 

@@ -1,5 +1,6 @@
 """The service as a process: how it starts, how it refuses to start, what signals do, how it ends."""
 
+import contextlib
 import signal
 import socket
 import subprocess
@@ -144,6 +145,11 @@ def test_a_daemon_that_cannot_start_says_so_to_whoever_started_it(
     assert f"cannot listen on {upstream.address}" in done.stderr
     assert f"cannot listen on {upstream.address}: Address already in use" in logfile.read_text()
     assert "Traceback" not in logfile.read_text()
+    # It has told its parent before it removes the file.
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        daemon = Daemon(pidfile)
+        daemon.ended()
+        daemon.dispose()
     assert not pidfile.exists()
 
 

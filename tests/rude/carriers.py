@@ -68,6 +68,7 @@ class TlsCarrier:
         self._tls.set_connect_state()
         self._out = b""
         self._pending = 0
+        self._cut = False
 
     @property
     def unsent(self) -> int:
@@ -107,6 +108,11 @@ class TlsCarrier:
                 self._tls.bio_write(data)
             except SSL.ZeroReturnError:
                 return b""
+            except SSL.Error:
+                if not self._cut:
+                    raise
+                # Whose record ends in its middle is told so by an alert, behind whatever else it was told.
+                raise ConnectionResetError("an alert for a record cut off") from None
 
     def finish(self) -> bool:
         if not self._out:
@@ -114,6 +120,7 @@ class TlsCarrier:
             self._flush()
         if self._out:
             self._socket.shutdown(socket.SHUT_WR)
+            self._cut = True
         return not self._out
 
     def _flush(self) -> None:

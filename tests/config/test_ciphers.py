@@ -6,7 +6,6 @@ import pytest
 
 from wsrelay.config import ciphers
 from wsrelay.config.certificates import KeyType
-from wsrelay.net import tls
 
 
 @pytest.mark.parametrize(
@@ -110,7 +109,3 @@ def test_a_long_list_of_weak_suites_is_cut() -> None:
 def test_a_certificate_is_served_by_suites_for_its_kind_of_key(value: str, rsa: bool, ecdsa: bool) -> None:
     served = {key_type: ciphers.serves(value, key_type) for key_type in KeyType}
     assert served == {KeyType.RSA: rsa, KeyType.ECDSA: ecdsa, KeyType.EDDSA: ecdsa}
-
-
-def test_what_is_shown_as_ours_is_what_holds_where_nothing_is_said() -> None:
-    assert tls._TLS12_CIPHERS == ciphers.OURS

@@ -5,11 +5,13 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import pytest
 from OpenSSL import SSL
 from twisted.internet import reactor
 
 from tests.contracts.peers import server_context, tcp_pair
 from tests.harness import PATIENCE_SECONDS, in_reactor
+from wsrelay.control.pumps import missing
 from wsrelay.net import takeover
 from wsrelay.net.handshakes import Begin, Handshake, Handshakes, ReactorHandshakes, Shaken
 
@@ -35,6 +37,17 @@ def native() -> Handshakes:
 
 
 KINDS: list[Callable[[], Handshakes]] = [on_the_reactor, native]
+
+
+@contextmanager
+def opened(kind: Callable[[], Handshakes]) -> Iterator[Handshakes]:
+    """One of them, ready for handshakes; skips where it was not built."""
+    if kind is native and (why := missing()):
+        pytest.skip(why)
+    made: Handshakes = in_reactor(kind)
+    in_reactor(made.open)
+    yield made
+    in_reactor(made.shut)
 
 
 class Attempt:

@@ -13,12 +13,11 @@ import pytest
 from OpenSSL import SSL
 from twisted.internet import reactor
 
-from tests.contracts.handshakes import KINDS, Attempt, attempts, far_end_is_closed, native
+from tests.contracts.handshakes import KINDS, Attempt, attempts, far_end_is_closed, opened
 from tests.contracts.peers import TlsPeer, a_turn, clog, server_side, tcp_pair, unclog, unix_pair
 from tests.harness import PATIENCE_SECONDS, in_reactor
 from tests.net import hellos
 from tests.tls import context
-from wsrelay.control.pumps import missing
 from wsrelay.core.outcomes import Loss
 from wsrelay.net import takeover
 from wsrelay.net.handshakes import Handshakes
@@ -34,12 +33,8 @@ HANDSHAKE_FAILURE = b"\x15\x03\x03\x00\x02\x02\x28"
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
 def handshakes(request: pytest.FixtureRequest) -> Iterator[Handshakes]:
-    if request.param is native and (why := missing()):
-        pytest.skip(why)
-    made: Handshakes = in_reactor(request.param)
-    in_reactor(made.open)
-    yield made
-    in_reactor(made.shut)
+    with opened(request.param) as ready:
+        yield ready
 
 
 @pytest.fixture

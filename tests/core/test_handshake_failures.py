@@ -14,13 +14,12 @@ import pytest
 from cryptography.hazmat.bindings._rust import _openssl
 from OpenSSL import SSL
 
-from tests.contracts.handshakes import KINDS, Attempt, attempts, native
+from tests.contracts.handshakes import KINDS, Attempt, attempts, opened
 from tests.harness import in_reactor
 from tests.net import hellos, identities
 from tests.tls import Authority, context
 from wsrelay.config import certificates
 from wsrelay.config.settings import Certificate, TlsPolicy, TlsVersion
-from wsrelay.control.pumps import missing
 from wsrelay.core import handshake_failures
 from wsrelay.core.handshake_failures import reason_of
 from wsrelay.core.outcomes import Loss
@@ -35,12 +34,8 @@ VERSIONS = pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["1.2", "1
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
 def handshakes(request: pytest.FixtureRequest) -> Iterator[Handshakes]:
-    if request.param is native and (why := missing()):
-        pytest.skip(why)
-    made: Handshakes = in_reactor(request.param)
-    in_reactor(made.open)
-    yield made
-    in_reactor(made.shut)
+    with opened(request.param) as ready:
+        yield ready
 
 
 @cache

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from OpenSSL import SSL
 
-from tests.contracts.handshakes import KINDS, Attempt, attempts, far_end_is_closed, native
+from tests.contracts.handshakes import KINDS, Attempt, attempts, far_end_is_closed, native, opened
 from tests.contracts.peers import TlsPeer, a_turn, client_context, server_context
 from tests.harness import PATIENCE_SECONDS, in_reactor
 from tests.tls import Authority
@@ -29,10 +29,8 @@ Begin = Callable[..., Attempt]
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
 def handshakes(request: pytest.FixtureRequest) -> Iterator[Handshakes]:
-    made: Handshakes = in_reactor(request.param)
-    in_reactor(made.open)
-    yield made
-    in_reactor(made.shut)
+    with opened(request.param) as ready:
+        yield ready
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import attrs
 
-from wsrelay.config import hsts, on_disk, origins
+from wsrelay.config import ciphers, hsts, on_disk, origins
 from wsrelay.config.document import Document
 from wsrelay.config.mistakes import KeyPath
 from wsrelay.config.networks import EVERYBODY, Access, Networks
@@ -77,7 +77,7 @@ def _listener(table: ListenTable, path: KeyPath, document: Document) -> Listener
 def _policy(table: ListenTable, path: KeyPath, document: Document) -> TlsPolicy:
     return TlsPolicy(
         minimum=table.tls_min,
-        ciphers=table.ciphers,
+        ciphers=table.ciphers or ciphers.OURS,
         unknown_sni=table.unknown_sni,
         client_ca=_file(table.client_ca, (*path, "client_ca"), document),
         client_certificate=table.client_certificate,

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from OpenSSL import SSL
 
 from wsrelay.config.certificates import KeyType
+from wsrelay.config.settings import TlsPolicy
 from wsrelay.config.units import seen
 
-OURS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""What holds where nothing is said: forward secrecy and AEAD only, as RFC 9325 4.2 asks."""
+OURS = TlsPolicy().ciphers
+"""What holds where nothing is said."""
 
 _SEPARATORS = re.compile(r"[:,; ]+")
 # Suites that need a shared secret, a password file or a DSA key, none of which a listener has.

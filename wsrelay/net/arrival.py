@@ -262,11 +262,10 @@ class Arrival:
             return ()
         try:
             self._certificate = client_certificate.of(connection)
-            if self._certificate is not None:
-                client_certificate.refuse_expired(self._certificate)
-            return (
-                () if self._certificate is None else client_certificate.lines(self._certificate, policy.client_headers)
-            )
+            if self._certificate is None:
+                return ()
+            client_certificate.refuse_expired(self._certificate)
+            return client_certificate.lines(self._certificate, policy.client_headers)
         except Refusal as refusal:
             raise NotArrived(Outcome.TLS_FAILED, refusal.reason, refusal.detail) from None
 

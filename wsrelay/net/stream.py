@@ -231,7 +231,8 @@ class Stream:
     def lost(self, loss: Loss) -> None:
         """Fail whoever waits, or tell the session."""
         error = Lost(self._side, loss)
-        error.add_note(self.leg.problem)
+        if self.leg.problem:
+            error.add_note(self.leg.problem)
         nobody_waits = self._reading is None and self._draining is None
         self.fail(error)
         if nobody_waits and self.when_gone is not None:

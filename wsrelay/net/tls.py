@@ -15,10 +15,6 @@ from wsrelay.config.certificates import KeyType, LoadedCertificate
 from wsrelay.config.settings import ClientCertificate, TlsPolicy, TlsVersion, UnknownSni
 from wsrelay.net import takeover
 
-# Forward secrecy and AEAD only. TLS 1.3 has nothing else; these are what it leaves of TLS 1.2, and App Transport
-# Security on iOS accepts them.
-_TLS12_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-
 # Sessions resume only within one id context; ours has one meaning.
 _SESSION_ID_CONTEXT = b"wsrelay"
 
@@ -116,7 +112,7 @@ def _context(
 ) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(_VERSIONS[policy.minimum])
-    context.set_cipher_list((policy.ciphers or _TLS12_CIPHERS).encode("ascii"))
+    context.set_cipher_list(policy.ciphers.encode("ascii"))
     context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE | _OP_PRIORITIZE_CHACHA)
     takeover.choose_groups(context)
     # An idle connection gives its 34 kB of record buffers back.
